@@ -1,0 +1,21 @@
+# yoloquant_layer(NAME [DEPENDS layer...] [LINK target...] [PRIVATE_LINK target...])
+#
+# One static library per folder of src/. DEPENDS names lower layers only; tests/layering checks
+# that the includes agree. PRIVATE_LINK is for third-party libraries that no public header shows.
+function(yoloquant_layer name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK;PRIVATE_LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  add_library(yoloquant_${name} STATIC ${sources})
+  add_library(yoloquant::${name} ALIAS yoloquant_${name})
+  target_include_directories(yoloquant_${name} PUBLIC
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>"
+    "$<INSTALL_INTERFACE:include/yoloquant>")
+  foreach(layer ${ARG_DEPENDS})
+    target_link_libraries(yoloquant_${name} PUBLIC yoloquant_${layer})
+  endforeach()
+  target_link_libraries(yoloquant_${name}
+    PUBLIC ${ARG_LINK}
+    PRIVATE ${ARG_PRIVATE_LINK} $<BUILD_INTERFACE:yoloquant_settings>)
+  set_target_properties(yoloquant_${name} PROPERTIES EXPORT_NAME ${name})
+  set_property(GLOBAL APPEND PROPERTY YOLOQUANT_LAYERS yoloquant_${name})
+endfunction()
