@@ -1,0 +1,112 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+// The operators of the graph: plain structs in one variant. Shape rules, the executor and the ONNX
+// writer each visit it without a default branch, so that a new operator does not compile until
+// every layer has dealt with it. Data is laid out [N, C, H, W].
+namespace yoloquant::graph {
+
+// 2-D convolution. Parameters: NAME.weight [O, I/groups, KH, KW] and, if has_bias, NAME.bias [O].
+struct Conv {
+  std::array<int64_t, 2> stride{1, 1};
+  std::array<int64_t, 4> padding{0, 0, 0, 0};  // top, left, bottom, right
+  std::array<int64_t, 2> dilation{1, 1};
+  int64_t groups = 1;
+  bool has_bias = false;
+};
+
+// Parameters: NAME.weight, NAME.bias, NAME.running_mean, NAME.running_var, all [C].
+struct BatchNorm {
+  float eps = 1e-3F;
+  float momentum = 0.03F;  // of the running statistics, PyTorch's convention
+};
+
+enum class ActivationKind : uint8_t { kSilu, kSigmoid, kRelu, kLeakyRelu, kHardSwish };
+struct Activation {
+  ActivationKind kind = ActivationKind::kSilu;
+  float alpha = 0;  // slope of LeakyRelu
+};
+
+enum class ElementwiseKind : uint8_t { kAdd, kSub, kMul, kDiv };
+// Two inputs, NumPy broadcasting.
+struct Elementwise {
+  ElementwiseKind kind = ElementwiseKind::kAdd;
+};
+
+struct MaxPool {
+  std::array<int64_t, 2> kernel{1, 1};
+  std::array<int64_t, 2> stride{1, 1};
+  std::array<int64_t, 4> padding{0, 0, 0, 0};  // top, left, bottom, right; padded with -infinity
+};
+
+// Nearest-neighbour upsampling of H and W by a whole factor.
+struct Upsample {
+  int64_t factor = 2;
+};
+
+struct Concat {
+  int64_t axis = 1;
+};
+
+// One output per entry of `sizes`, which add up to the input's extent along `axis`.
+struct Split {
+  int64_t axis = 1;
+  std::vector<int64_t> sizes;
+};
+
+// Entries of `shape`: a size, or one of these. kSameAsReference copies the extent at the same index
+// from the second input (which is only looked at for its shape).
+struct Reshape {
+  static constexpr int64_t kSameAsInput = 0;
+  static constexpr int64_t kInferred = -1;
+  static constexpr int64_t kSameAsReference = -2;
+  std::vector<int64_t> shape;
+};
+
+struct Transpose {
+  std::vector<int64_t> permutation;
+};
+
+// Batched matrix product over the last two axes.
+struct MatMul {};
+
+struct Softmax {
+  int64_t axis = -1;
+};
+
+// A value that does not depend on the inputs: parameter NAME.value.
+struct Constant {};
+
+// Inputs: one feature map [N, C, H, W] per entry of `strides` (only their shapes count). Outputs:
+// anchor points [1, 2, A] (x row, then y row, in cells, at cell centres) and strides [1, 1, A] in
+// pixels; A is the sum of H*W. Source: Ultralytics make_anchors.
+struct AnchorGrid {
+  std::vector<int64_t> strides;
+};
+
+// Input [N, 4 + classes, A] (cxcywh in pixels, class scores); output [N, K, 6] with rows
+// (x1, y1, x2, y2, score, class) by falling score, K = min(max_detections, A). Source: THU-MIG
+// v10postprocess: the K anchor points of highest class score, then the K highest (point, class)
+// pairs among them.
+struct SelectDetections {
+  int64_t max_detections = 300;
+};
+
+using Operator =
+    std::variant<Conv, BatchNorm, Activation, Elementwise, MaxPool, Upsample, Concat, Split,
+                 Reshape, Transpose, MatMul, Softmax, Constant, AnchorGrid, SelectDetections>;
+
+// "conv", "batch_norm", "silu", "add", ...
+std::string_view operator_name(const Operator& op);
+
+template <typename... Functions>
+struct Overloaded : Functions... {
+  using Functions::operator()...;
+};
+
+}  // namespace yoloquant::graph
