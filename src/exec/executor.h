@@ -1,0 +1,70 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace at {
+class Tensor;
+}
+
+namespace yoloquant::exec {
+
+struct ExecutorOptions {
+  std::string device = "auto";        // "auto" (CUDA when there is one), "cpu", "cuda", "cuda:1"
+  DType precision = DType::kFloat32;  // of activations and weights; half types where supported
+  bool fake_quantize = true;          // apply the graph's quantization annotations
+};
+
+// What a tap sees: the node, its inputs as the operator gets them (before fake-quantization), and
+// its outputs.
+using Tap = std::function<void(const graph::Node& node, const std::vector<at::Tensor>& inputs,
+                               const std::vector<at::Tensor>& outputs)>;
+
+// Runs a graph with LibTorch. Values are freed after their last use. With fake_quantize it is the
+// simulator of the exported QCDQ file: the same arithmetic as ONNX Runtime's QuantizeLinear and
+// DequantizeLinear around float convs.
+// Not thread-safe; graphs of any input size and batch run without another shape inference.
+class Executor {
+ public:
+  // Copies what it needs of `graph` to the device. Throws Error for an unknown or absent device.
+  explicit Executor(const graph::Graph& graph, const ExecutorOptions& options = {});
+  ~Executor();
+  Executor(Executor&&) noexcept;
+  Executor& operator=(Executor&&) noexcept;
+
+  // One tensor per graph input, [N, 3, H, W] float32 in [0, 1]; returns one per graph output.
+  std::vector<Tensor> run(const std::vector<Tensor>& inputs);
+  // The same on LibTorch tensors (any device; no gradient).
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs);
+
+  // Calls `tap` after each node named in `nodes` ({}: after every node); replaces earlier taps. A
+  // null tap removes them.
+  void set_tap(Tap tap, const std::vector<std::string>& nodes = {});
+
+  // Stops each run after the last tapped node; outputs are then empty. For calibration.
+  void set_stop_after_taps(bool stop);
+
+  // Replaces a parameter ("NODE.weight") or a conv's annotation in this executor.
+  void set_parameter(const std::string& name, const Tensor& value);
+  void set_quantization(const std::string& conv, const graph::ConvQuantization& quantization);
+
+  std::string device() const;  // "cpu", "cuda:0"
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Number of threads of LibTorch's operators (process-wide). <= 0: all CPUs.
+void set_threads(int threads);
+
+// "2.13.0", and the GPU's name or "" without one: for the run's environment record.
+std::string torch_version();
+std::string gpu_name();
+
+}  // namespace yoloquant::exec
