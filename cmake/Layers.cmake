@@ -5,6 +5,9 @@
 function(yoloquant_layer name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK;PRIVATE_LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp")
+  if(NOT sources)
+    return()
+  endif()
   add_library(yoloquant_${name} STATIC ${sources})
   add_library(yoloquant::${name} ALIAS yoloquant_${name})
   target_include_directories(yoloquant_${name} PUBLIC
