@@ -56,7 +56,7 @@ struct Graph {
   std::vector<ValueId> add_node(std::string name, Operator op, std::vector<ValueId> inputs,
                                 size_t output_count);
 
-  const Node* find_node(std::string_view name) const;  // nullptr when there is none
+  const Node* find_node(std::string_view name) const;      // nullptr when there is none
   const Tensor& parameter(const std::string& name) const;  // throws Error when there is none
   // For each value: index of the node that makes it (-1: none), and of the nodes that read it.
   std::vector<int> producers() const;
