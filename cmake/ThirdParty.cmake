@@ -1,0 +1,55 @@
+# Imported targets for third-party libraries that bring no usable CMake package. Read by the build
+# (Dependencies.cmake) and by an installed yoloquant (yoloquantConfig.cmake).
+
+# Target yoloquant_torch: the LibTorch under `root` (the folder that holds include/ and lib/).
+# TorchConfig.cmake is not used: with a build of torch for CUDA it wants the whole CUDA toolkit, which
+# neither these libraries nor their wheel need.
+function(yoloquant_import_torch root)
+  foreach(library c10 torch torch_cpu)
+    if(NOT EXISTS "${root}/lib/lib${library}.so")
+      message(FATAL_ERROR "no LibTorch in ${root}: lib/lib${library}.so is missing")
+    endif()
+  endforeach()
+  add_library(yoloquant_torch INTERFACE IMPORTED GLOBAL)
+  target_compile_definitions(yoloquant_torch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO)
+  foreach(library c10 torch_cpu c10_cuda torch_cuda)
+    set(file "${root}/lib/lib${library}.so")
+    if(EXISTS "${file}")
+      add_library(yoloquant_torch_${library} SHARED IMPORTED GLOBAL)
+      set_target_properties(yoloquant_torch_${library} PROPERTIES IMPORTED_LOCATION "${file}")
+      target_link_libraries(yoloquant_torch INTERFACE yoloquant_torch_${library})
+    endif()
+  endforeach()
+  if(TARGET yoloquant_torch_torch_cuda)
+    # Loading it registers the CUDA operators; no symbol of it is named. The CUDA libraries that it
+    # needs in turn are found through its own RUNPATH when the program starts.
+    target_link_options(yoloquant_torch INTERFACE
+      "-Wl,--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,--pop-state"
+      -Wl,--allow-shlib-undefined)
+  endif()
+endfunction()
+
+# Target onnxruntime::onnxruntime. `library` must have the name that programs load it by.
+function(yoloquant_import_onnxruntime library)
+  add_library(onnxruntime::onnxruntime SHARED IMPORTED GLOBAL)
+  set_target_properties(onnxruntime::onnxruntime PROPERTIES IMPORTED_LOCATION "${library}")
+endfunction()
+
+# Targets cv::core, cv::imgproc, cv::imgcodecs. OpenCVConfig.cmake comes only with all of OpenCV.
+function(yoloquant_import_opencv)
+  find_path(OPENCV_INCLUDE opencv2/core.hpp PATH_SUFFIXES opencv4 REQUIRED)
+  foreach(module core imgproc imgcodecs)
+    find_library(OPENCV_${module} opencv_${module} REQUIRED)
+    add_library(cv::${module} SHARED IMPORTED GLOBAL)
+    set_target_properties(cv::${module} PROPERTIES IMPORTED_LOCATION "${OPENCV_${module}}")
+    target_include_directories(cv::${module} SYSTEM INTERFACE "${OPENCV_INCLUDE}")
+  endforeach()
+endfunction()
+
+# Target yaml-cpp, the name it has in versions before 0.8.
+function(yoloquant_alias_yaml)
+  if(TARGET yaml-cpp::yaml-cpp AND NOT TARGET yaml-cpp)
+    add_library(yaml-cpp INTERFACE IMPORTED GLOBAL)
+    target_link_libraries(yaml-cpp INTERFACE yaml-cpp::yaml-cpp)
+  endif()
+endfunction()
