@@ -63,20 +63,6 @@ std::vector<std::string> conv_names(const Graph& graph) {
   return names;
 }
 
-int64_t parameter_count(const Graph& graph) {
-  int64_t count = 0;
-  for (const Node& node : graph.nodes) {
-    if (!std::holds_alternative<Conv>(node.op) && !std::holds_alternative<BatchNorm>(node.op)) {
-      continue;
-    }
-    for (const char* part : {".weight", ".bias"}) {
-      const auto found = graph.parameters.find(node.name + part);
-      if (found != graph.parameters.end()) count += found->second.size();
-    }
-  }
-  return count;
-}
-
 namespace {
 
 void check_values(const Graph& graph, const Node& node, const std::vector<ValueId>& ids) {

@@ -66,9 +66,6 @@ struct Graph {
 // Names of all nodes that hold a Conv, in execution order.
 std::vector<std::string> conv_names(const Graph& graph);
 
-// Parameters of trained layers (not constants): what model summaries count.
-int64_t parameter_count(const Graph& graph);
-
 // Throws Error that names the offending node when an invariant does not hold.
 void check(const Graph& graph);
 
