@@ -63,8 +63,7 @@ class Executor {
 // Number of threads of LibTorch's operators (process-wide). <= 0: all CPUs.
 void set_threads(int threads);
 
-// "2.13.0", and the GPU's name or "" without one: for the run's environment record.
+// "2.13.0": for the run's environment record.
 std::string torch_version();
-std::string gpu_name();
 
 }  // namespace yoloquant::exec

@@ -1,0 +1,263 @@
+#include "exec/executor.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/version.h>
+
+#include <set>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "exec/convert.h"
+#include "exec/operators.h"
+
+namespace yoloquant::exec {
+
+namespace {
+
+c10::Device choose_device(const std::string& name) {
+  const bool cuda = at::hasCUDA() && at::getNumGPUs() > 0;
+  if (name == "cpu" || (name == "auto" && !cuda)) return c10::Device(c10::kCPU);
+  if (name != "auto" && name != "cuda" && !name.starts_with("cuda:")) {
+    fail_usage("unknown device '{}': use auto, cpu, cuda or cuda:N", name);
+  }
+  if (!cuda) fail("device {} was asked for, but there is no usable CUDA device", name);
+  const std::string index = name.starts_with("cuda:") ? name.substr(5) : "0";
+  if (index.empty() || index.find_first_not_of("0123456789") != std::string::npos ||
+      index.size() > 3 || std::stoul(index) >= at::getNumGPUs()) {
+    fail_usage("no device '{}': {} CUDA devices are visible", name, at::getNumGPUs());
+  }
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(std::stol(index))};
+}
+
+}  // namespace
+
+class Executor::Impl {
+ public:
+  Impl(const graph::Graph& graph, const ExecutorOptions& options)
+      : nodes_(graph.nodes),
+        inputs_(graph.inputs),
+        outputs_(graph.outputs),
+        value_count_(graph.values.size()),
+        options_(options),
+        device_(choose_device(options.device)) {
+    for (const graph::ValueId input : inputs_) input_names_.push_back(graph.values[input].name);
+    if (!is_floating_point(options.precision)) fail("precision must be a float type");
+    const c10::InferenceMode guard;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (!index_.emplace(nodes_[i].name, i).second) fail("two nodes are named {}", nodes_[i].name);
+    }
+    parameters_.resize(nodes_.size());
+    weights_.resize(nodes_.size());
+    quantization_.resize(nodes_.size());
+    for (const auto& [name, tensor] : graph.parameters) set_parameter(name, tensor);
+    for (const auto& [name, annotation] : graph.quantization) set_quantization(name, annotation);
+    plan_lifetimes();
+  }
+
+  std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) {
+    const c10::InferenceMode guard;
+    if (inputs.size() != inputs_.size()) {
+      fail("the model takes {} inputs, got {}", inputs_.size(), inputs.size());
+    }
+    std::vector<at::Tensor> values(value_count_);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      at::Tensor input = inputs[i].to(device_, scalar_type(options_.precision));
+      // Convolutions run faster, and change layout less often, with channels innermost.
+      if (input.dim() == 4) input = input.contiguous(at::MemoryFormat::ChannelsLast);
+      values[inputs_[i]] = input;
+    }
+    const size_t end = stop_after_taps_ && last_tap_ >= 0 ? last_tap_ + 1 : nodes_.size();
+    for (size_t i = 0; i < end; ++i) {
+      try {
+        step(i, values);
+      } catch (const c10::Error& error) {
+        fail("{}: {}", nodes_[i].name, error.what_without_backtrace());
+      }
+    }
+    std::vector<at::Tensor> results;
+    if (end < nodes_.size()) return results;
+    for (const graph::ValueId output : outputs_) results.push_back(values[output]);
+    return results;
+  }
+
+  void set_tap(Tap tap, const std::vector<std::string>& nodes) {
+    tap_ = std::move(tap);
+    tapped_.assign(nodes_.size(), nodes.empty() && tap_ != nullptr);
+    last_tap_ = nodes.empty() ? static_cast<int64_t>(nodes_.size()) - 1 : -1;
+    for (const std::string& name : nodes) {
+      const size_t i = index_of(name);
+      tapped_[i] = true;
+      last_tap_ = std::max(last_tap_, static_cast<int64_t>(i));
+    }
+  }
+
+  void set_stop_after_taps(bool stop) { stop_after_taps_ = stop; }
+
+  void set_parameter(const std::string& name, const Tensor& value) {
+    const size_t dot = name.rfind('.');
+    const auto found = index_.find(name.substr(0, dot));
+    if (dot == std::string::npos || found == index_.end()) fail("no node owns parameter {}", name);
+    const std::string part = name.substr(dot + 1);
+    if (part == "num_batches_tracked") return;
+    const at::Tensor tensor = to_device(value);
+    NodeParameters& node = parameters_[found->second];
+    if (part == "weight") {
+      node.weight = tensor;
+      prepare_weight(found->second);
+    } else if (part == "bias") {
+      node.bias = tensor;
+    } else if (part == "running_mean") {
+      node.running_mean = tensor;
+    } else if (part == "running_var") {
+      node.running_var = tensor;
+    } else if (part == "value") {
+      node.value = tensor;
+    } else {
+      fail("unknown parameter {}", name);
+    }
+  }
+
+  void set_quantization(const std::string& conv, const graph::ConvQuantization& quantization) {
+    const size_t i = index_of(conv);
+    if (!std::holds_alternative<graph::Conv>(nodes_[i].op)) fail("{} is no conv", conv);
+    if (quantization.input && quantization.input->per_channel()) {
+      fail("{}: activations are quantized per tensor", conv);
+    }
+    quantization_[i] = quantization;
+    prepare_weight(i);
+  }
+
+  const c10::Device& device() const { return device_; }
+
+ private:
+  size_t index_of(const std::string& name) const {
+    const auto found = index_.find(name);
+    if (found == index_.end()) fail("the model has no node {}", name);
+    return found->second;
+  }
+
+  at::Tensor to_device(const Tensor& value) const {
+    at::Tensor tensor = view_of(value).to(device_, scalar_type(options_.precision),
+                                          /*non_blocking=*/false, /*copy=*/true);
+    if (tensor.dim() == 4) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
+    return tensor;
+  }
+
+  // Weights are fake-quantized once, not at every run.
+  void prepare_weight(size_t i) {
+    const at::Tensor& weight = parameters_[i].weight;
+    weights_[i] = weight;
+    if (!weight.defined() || !options_.fake_quantize || !quantization_[i].weight) return;
+    const graph::Quantizer& q = *quantization_[i].weight;
+    with_context(nodes_[i].name, [&] { graph::check(q, weight.sizes().vec()); });
+    // In float32 also for half precision, as the exported graph dequantizes.
+    const std::vector<float> zero(q.zero_point.begin(), q.zero_point.end());
+    std::vector<int64_t> shape(weight.dim(), 1);
+    if (q.per_channel()) shape[q.axis] = static_cast<int64_t>(q.scale.size());
+    const auto tensor_of = [&](const std::vector<float>& values) {
+      return at::from_blob(const_cast<float*>(values.data()), shape,
+                           at::TensorOptions().dtype(c10::ScalarType::Float))
+          .to(device_);
+    };
+    weights_[i] = exec::fake_quantize(weight.to(c10::ScalarType::Float), tensor_of(q.scale),
+                                      tensor_of(zero), q.qmin, q.qmax)
+                      .to(weight.scalar_type());
+  }
+
+  void plan_lifetimes() {
+    last_use_.assign(value_count_, -1);
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      for (const graph::ValueId input : nodes_[i].inputs) last_use_[input] = static_cast<int>(i);
+    }
+    for (const graph::ValueId output : outputs_) last_use_[output] = static_cast<int>(nodes_.size());
+  }
+
+  void step(size_t i, std::vector<at::Tensor>& values) {
+    const graph::Node& node = nodes_[i];
+    std::vector<at::Tensor> inputs;
+    for (const graph::ValueId input : node.inputs) inputs.push_back(values[input]);
+    const bool tapped = tap_ != nullptr && tapped_[i];
+    const std::vector<at::Tensor> seen = tapped ? inputs : std::vector<at::Tensor>();
+    const auto& quantizer = quantization_[i].input;
+    if (quantizer && options_.fake_quantize) {
+      inputs[0] = exec::fake_quantize(inputs[0], quantizer->scale[0], quantizer->zero_point[0],
+                                      quantizer->qmin, quantizer->qmax);
+    }
+    const NodeParameters& own = parameters_[i];
+    const NodeParameters used{weights_[i], own.bias, own.running_mean, own.running_var, own.value};
+    const std::vector<at::Tensor> outputs = apply(node, used, inputs);
+    for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
+    if (tapped) tap_(node, seen, outputs);
+    for (const graph::ValueId input : node.inputs) {
+      if (last_use_[input] == static_cast<int>(i)) values[input] = at::Tensor();
+    }
+    for (const graph::ValueId output : node.outputs) {
+      if (last_use_[output] < 0) values[output] = at::Tensor();
+    }
+  }
+
+  std::vector<graph::Node> nodes_;
+  std::vector<graph::ValueId> inputs_;
+  std::vector<graph::ValueId> outputs_;
+  std::vector<std::string> input_names_;
+  size_t value_count_;
+  ExecutorOptions options_;
+  c10::Device device_;
+  std::unordered_map<std::string, size_t> index_;
+  std::vector<NodeParameters> parameters_;               // by node
+  std::vector<at::Tensor> weights_;                      // by node, fake-quantized
+  std::vector<graph::ConvQuantization> quantization_;    // by node
+  std::vector<int> last_use_;                            // by value
+  Tap tap_;
+  std::vector<bool> tapped_;
+  int64_t last_tap_ = -1;
+  bool stop_after_taps_ = false;
+};
+
+Executor::Executor(const graph::Graph& graph, const ExecutorOptions& options)
+    : impl_(std::make_unique<Impl>(graph, options)) {}
+Executor::~Executor() = default;
+Executor::Executor(Executor&&) noexcept = default;
+Executor& Executor::operator=(Executor&&) noexcept = default;
+
+std::vector<Tensor> Executor::run(const std::vector<Tensor>& inputs) {
+  std::vector<at::Tensor> tensors;
+  for (const Tensor& input : inputs) tensors.push_back(view_of(input));
+  std::vector<Tensor> results;
+  for (const at::Tensor& output : impl_->run(tensors)) {
+    results.push_back(to_host(output.to(c10::ScalarType::Float)));
+  }
+  return results;
+}
+
+std::vector<at::Tensor> Executor::run(const std::vector<at::Tensor>& inputs) {
+  return impl_->run(inputs);
+}
+
+void Executor::set_tap(Tap tap, const std::vector<std::string>& nodes) {
+  impl_->set_tap(std::move(tap), nodes);
+}
+
+void Executor::set_stop_after_taps(bool stop) { impl_->set_stop_after_taps(stop); }
+
+void Executor::set_parameter(const std::string& name, const Tensor& value) {
+  impl_->set_parameter(name, value);
+}
+
+void Executor::set_quantization(const std::string& conv,
+                                const graph::ConvQuantization& quantization) {
+  impl_->set_quantization(conv, quantization);
+}
+
+std::string Executor::device() const { return impl_->device().str(); }
+
+void set_threads(int threads) { at::set_num_threads(threads > 0 ? threads : default_threads()); }
+
+std::string torch_version() { return TORCH_VERSION; }
+
+}  // namespace yoloquant::exec
