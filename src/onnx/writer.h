@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "graph/graph.h"
+
+namespace yoloquant::onnx {
+
+enum class Precision : uint8_t { kFloat32, kFloat16 };
+Precision parse_precision(std::string_view name);  // "fp32", "fp16"; Error (usage)
+std::string_view precision_name(Precision precision);
+
+// How quantized convs are written.
+enum class Layout : uint8_t {
+  // int8 codes -> Clip(qmin, qmax) -> DequantizeLinear -> Conv, and QuantizeLinear ->
+  // DequantizeLinear on the conv's input when that is quantized. 4-bit codes are stored as int8.
+  kQcdq,
+};
+
+struct WriteOptions {
+  // kFloat16: weights and features are float16; inputs, outputs and box decoding (pixel coordinates
+  // need more than float16's 11 bits) stay float32.
+  Precision precision = Precision::kFloat32;
+  int opset = 13;        // 13..21
+  bool dynamic = false;  // batch, height and width symbolic; the file then runs at any legal size
+  Layout layout = Layout::kQcdq;
+};
+
+constexpr int kMinOpset = 13;
+constexpr int kMaxOpset = 21;
+
+// The graph as the bytes of an ONNX file. REQUIRES: what for_inference returns (or any graph with
+// inferred shapes). Inputs and outputs are float32 and carry the names of the graph's values;
+// nodes and weights are named by module path ("model.0.conv", "model.0.conv.weight"). Metadata is
+// what Ultralytics writes: description, stride, task, batch, imgsz, names.
+// Throws Error when an option is out of range, when a weight does not fit float16, or when the
+// graph cannot be dynamic because a size is fixed in it.
+std::string serialize(const graph::Graph& graph, const WriteOptions& options = {});
+
+// The same into a file, atomically.
+void write(const graph::Graph& graph, const std::filesystem::path& path,
+           const WriteOptions& options = {});
+
+}  // namespace yoloquant::onnx
