@@ -119,7 +119,7 @@ Tensor Tensor::to_float32() const {
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return *this;
-  const Tensor source = to_float32();
+  Tensor source = to_float32();
   if (dtype == DType::kFloat32) return source;
   Tensor result(dtype, shape_);
   const std::span<const float> in = source.data<float>();
