@@ -229,9 +229,7 @@ Graph fold_batch_norm(const Graph& source) {
     if (!std::holds_alternative<Conv>(conv.op)) continue;
     if (std::ranges::find(graph.outputs, input) != graph.outputs.end()) continue;
     fold_one(graph, conv, norm);
-    for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) {
-      graph.parameters.erase(norm.name + part);
-    }
+    std::erase_if(graph.parameters, [&](const auto& p) { return owner_of(p.first) == norm.name; });
     redirect(graph, norm.outputs[0], input);
     folded.insert(i);
   }
@@ -264,8 +262,9 @@ Graph merge_parallel_convs(const Graph& source) {
   return remove_dead_code(graph);
 }
 
-Graph for_inference(const Graph& graph, Head head) {
-  Graph result = merge_parallel_convs(fold_batch_norm(keep_head(graph, head)));
+Graph for_inference(const Graph& graph, Head head, Branches branches) {
+  Graph result = remove_dead_code(fold_batch_norm(keep_head(graph, head)));
+  if (branches == Branches::kMerge) result = merge_parallel_convs(result);
   check(result);
   return result;
 }

@@ -32,8 +32,12 @@ Graph fold_batch_norm(const Graph& graph);
 // with the smaller kernel zero-padded into the larger. Source: THU-MIG RepVGGDW.fuse.
 Graph merge_parallel_convs(const Graph& graph);
 
-// What is exported and quantized: keep_head, fold_batch_norm, merge_parallel_convs,
-// remove_dead_code.
-Graph for_inference(const Graph& graph, Head head);
+// Whether for_inference merges parallel convs. Quantized QCDQ files keep them apart: one quantized
+// conv for each conv of the definition is what their users count on.
+enum class Branches : uint8_t { kMerge, kKeep };
+
+// What is exported and quantized: keep_head, fold_batch_norm, merge_parallel_convs (unless
+// `branches` says otherwise), remove_dead_code.
+Graph for_inference(const Graph& graph, Head head, Branches branches = Branches::kMerge);
 
 }  // namespace yoloquant::graph
