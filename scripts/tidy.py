@@ -28,6 +28,9 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 INCLUDE_ROOTS = (ROOT / "src", ROOT / "tests")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "yoloquant" / "tidy"
 ONE_FILE_LIMIT = 600  # seconds
+# The analyzer's own limit on paths, an eighth of its default: a third of the time.
+EXTRA_ARGUMENTS = ("-Wno-unknown-warning-option", "-Xclang", "-analyzer-config", "-Xclang",
+                   "max-nodes=30000")
 
 
 def find_tool():
@@ -85,7 +88,7 @@ class Keys:
         version = subprocess.run([tool, "--version"], capture_output=True, text=True, check=True)
         default = CACHE.parent / "deps"
         wheels = Path(os.environ.get("YOLOQUANT_DEPS", default)) / ".wheels"
-        self.common = version.stdout + (wheels.read_text() if wheels.is_file() else "")
+        self.common = version.stdout + " ".join(EXTRA_ARGUMENTS) + (wheels.read_text() if wheels.is_file() else "")
         self.build = build
         self.known = {}
 
@@ -101,8 +104,8 @@ class Keys:
 
 def check(tool, build, file, timeout):
     """Findings of one file, as text; None when time ran out."""
-    command = [tool, "-p", str(build), "--quiet",
-               "--extra-arg=-Wno-unknown-warning-option", str(file)]
+    extra = [f"--extra-arg={argument}" for argument in EXTRA_ARGUMENTS]
+    command = [tool, "-p", str(build), "--quiet", *extra, str(file)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired:

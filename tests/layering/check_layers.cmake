@@ -1,7 +1,8 @@
 # cmake -DROOT=FOLDER -P check_layers.cmake
 #
 # Reads the #include lines of ROOT/src/LAYER/ and fails, naming file and include, when one points at
-# a higher layer, at no layer, or at a third-party library that the layer must not see.
+# a higher layer, at no layer, or at a third-party library that the layer must not see. A NAME.inc
+# without a folder is a file that the build generates.
 cmake_minimum_required(VERSION 3.25)
 include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/LayerOrder.cmake")
 
@@ -32,7 +33,7 @@ function(judge layer path quoted result)
   list(FIND YOLOQUANT_LAYER_ORDER "${layer}" own)
   if(wanted GREATER own AND path MATCHES "/")
     set(${result} "includes ${path}: layer ${top} is above ${layer}" PARENT_SCOPE)
-  elseif(quoted AND (wanted EQUAL -1 OR NOT path MATCHES "/"))
+  elseif(quoted AND (wanted EQUAL -1 OR NOT path MATCHES "/") AND NOT path MATCHES "^[^/]*\\.inc$")
     set(${result} "includes \"${path}\": write \"layer/header.h\"" PARENT_SCOPE)
   endif()
 endfunction()

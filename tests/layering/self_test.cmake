@@ -40,6 +40,7 @@ expect_pass(onnx/a.cpp "#include <google/protobuf/message_lite.h>")
 expect_pass(runtime/a.cpp "#include <onnxruntime_cxx_api.h>")
 expect_pass(data/a.cpp "#include <opencv2/core.hpp>")
 expect_pass(base/a.cpp "#include <fmt/format.h>")
+expect_pass(model/a.cpp "#include \"generated.inc\"")
 expect_pass(base/a.cpp "// #include \"cli/options.h\" would be upward")
 
 expect_violation(base/a.cpp "#include \"tensor/tensor.h\"" "layer tensor is above base")

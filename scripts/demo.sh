@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds yoloquant and shows what it does on an example made on the spot: a model is exported,
+# quantized, checked and evaluated, and the results compared in tmp/demo/.
+#
+#   scripts/demo.sh [arguments of `yoloquant demo`, such as --model F.pt --data COCO_ROOT]
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+"$root/scripts/build.sh" release yoloquant_apps
+
+# Paths in the arguments are the caller's; only the results' place is ours.
+output=(--out "$root/tmp/demo")
+for argument in "$@"; do
+  case "$argument" in --out | --out=*) output=() ;; esac
+done
+exec "$root/build/release/bin/yoloquant" demo "${output[@]}" "$@"
