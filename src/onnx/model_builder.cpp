@@ -1,7 +1,6 @@
 #include "onnx/model_builder.h"
 
-#include <limits>
-
+#include "onnx/model_file.h"
 #include "onnx/tensor_proto.h"
 
 namespace yoloquant::onnx {
@@ -143,14 +142,6 @@ void ModelBuilder::metadata(const std::string& key, const std::string& value) {
   entry->set_value(value);
 }
 
-std::string ModelBuilder::serialize() const {
-  const size_t size = model_.ByteSizeLong();
-  if (size > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
-    fail("the model takes {} bytes; an ONNX file holds at most 2 GiB", size);
-  }
-  std::string bytes;
-  if (!model_.SerializeToString(&bytes)) fail("cannot serialize the ONNX model");
-  return bytes;
-}
+std::string ModelBuilder::serialize() const { return serialize_model(model_); }
 
 }  // namespace yoloquant::onnx
