@@ -1,0 +1,176 @@
+#include "quant/activation_range.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/error.h"
+#include "quant/simd.h"
+
+namespace yoloquant::quant {
+namespace {
+
+constexpr float kRounder = 12582912.0F;  // see weight_scale.cpp
+constexpr int kLanes = 16;
+
+// Bin centres and their share of the values, padded to whole lanes with weight 0.
+struct Samples {
+  std::vector<float> centre;
+  std::vector<float> weight;
+};
+
+Samples samples_of(const Histogram& histogram) {
+  Samples samples;
+  const double half = histogram.width() / 2;
+  const auto total = static_cast<double>(histogram.total());
+  for (const Histogram::Bin& bin : histogram.bins()) {
+    samples.centre.push_back(static_cast<float>(bin.low + half));
+    samples.weight.push_back(static_cast<float>(static_cast<double>(bin.count) / total));
+  }
+  while (samples.centre.size() % kLanes != 0) {
+    samples.centre.push_back(0);
+    samples.weight.push_back(0);
+  }
+  return samples;
+}
+
+// REQUIRES: count is a multiple of kLanes.
+YOLOQUANT_SIMD double weighted_error(const float* centre, const float* weight, size_t count,
+                                     float scale, float zero, float qmin, float qmax) {
+  float lanes[kLanes] = {};
+  for (size_t i = 0; i < count; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) {
+      const float x = centre[i + j];
+      float code = ((x / scale + kRounder) - kRounder) + zero;
+      code = code < qmin ? qmin : code;
+      code = code > qmax ? qmax : code;
+      const float difference = x - (code - zero) * scale;
+      lanes[j] += weight[i + j] * difference * difference;
+    }
+  }
+  double sum = 0;
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+double error_of(const Samples& samples, const graph::Quantizer& quantizer) {
+  return weighted_error(samples.centre.data(), samples.weight.data(), samples.centre.size(),
+                        quantizer.scale[0], static_cast<float>(quantizer.zero_point[0]),
+                        static_cast<float>(quantizer.qmin), static_cast<float>(quantizer.qmax));
+}
+
+// Keeps the best range tried so far.
+class RangeSearch {
+ public:
+  RangeSearch(const Histogram& histogram, int bits, bool symmetric, ActivationRange start)
+      : samples_(samples_of(histogram)), bits_(bits), symmetric_(symmetric), best_(start) {
+    error_ = error_of(samples_, activation_quantizer(start, bits, symmetric));
+  }
+
+  // Tries `count` upper (or lower) bounds between `from` and `to` times the best one.
+  void scan(double ActivationRange::* bound, double from, double to, int count) {
+    const ActivationRange base = best_;
+    for (int i = 0; i < count; ++i) {
+      ActivationRange range = base;
+      range.*bound *= from + (to - from) * i / (count - 1);
+      if (range.high <= range.low) continue;
+      const double error = error_of(samples_, activation_quantizer(range, bits_, symmetric_));
+      if (error < error_) {
+        error_ = error;
+        best_ = range;
+      }
+    }
+  }
+
+  const ActivationRange& best() const { return best_; }
+
+ private:
+  Samples samples_;
+  int bits_;
+  bool symmetric_;
+  ActivationRange best_;
+  double error_ = 0;
+};
+
+double percentile_of(const std::vector<Histogram::Bin>& bins, double width, double rank) {
+  double below = 0;
+  for (const Histogram::Bin& bin : bins) {
+    const auto count = static_cast<double>(bin.count);
+    if (below + count >= rank) return bin.low + width * (rank - below) / count;
+    below += count;
+  }
+  return bins.back().low + width;
+}
+
+void require_histogram(const ActivationObserver& observer) {
+  if (observer.histogram().total() == 0) fail("no activations were observed");
+}
+
+}  // namespace
+
+ActivationRange minmax_range(const ActivationObserver& observer) {
+  if (observer.empty()) fail("no activations were observed");
+  return {std::min(0.0, static_cast<double>(observer.min())),
+          std::max(0.0, static_cast<double>(observer.max()))};
+}
+
+ActivationRange percentile_range(const ActivationObserver& observer, double p) {
+  require_histogram(observer);
+  const ActivationRange all = minmax_range(observer);
+  const auto bins = observer.histogram().bins();
+  const double width = observer.histogram().width();
+  const auto total = static_cast<double>(observer.histogram().total());
+  const double low = percentile_of(bins, width, total * (1 - p / 100));
+  const double high = percentile_of(bins, width, total * p / 100);
+  return {std::clamp(low, all.low, 0.0), std::clamp(high, 0.0, all.high)};
+}
+
+ActivationRange mse_range(const ActivationObserver& observer, int bits, bool symmetric) {
+  require_histogram(observer);
+  ActivationRange start = minmax_range(observer);
+  if (start.high <= start.low) return start;
+  if (symmetric) start.high = std::max(start.high, -start.low);
+  RangeSearch search(observer.histogram(), bits, symmetric, start);
+  const auto upper = &ActivationRange::high;
+  const auto lower = &ActivationRange::low;
+  if (symmetric) {
+    // Only the larger magnitude counts: let the upper bound stand for both.
+    search = RangeSearch(observer.histogram(), bits, symmetric, {0, start.high});
+    search.scan(upper, 0.1, 1, 64);
+    search.scan(upper, 0.98, 1.02, 9);
+    return {-search.best().high, search.best().high};
+  }
+  search.scan(upper, 0.1, 1, 64);
+  search.scan(lower, 0, 1, 33);
+  search.scan(upper, 0.9, 1.1, 33);
+  search.scan(lower, 0.9, 1.1, 17);
+  search.scan(upper, 0.99, 1.01, 9);
+  const ActivationRange all = minmax_range(observer);
+  return {std::max(search.best().low, all.low), std::min(search.best().high, all.high)};
+}
+
+graph::Quantizer activation_quantizer(const ActivationRange& range, int bits, bool symmetric) {
+  graph::Quantizer quantizer;
+  quantizer.bits = bits;
+  quantizer.qmin = symmetric ? -(1 << (bits - 1)) : 0;
+  quantizer.qmax = symmetric ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+  double scale = symmetric ? std::max(range.high, -range.low) / quantizer.qmax
+                           : (range.high - range.low) / (quantizer.qmax - quantizer.qmin);
+  // Nothing to tell apart, or too little for a normal float scale.
+  if (scale < 1e-30) scale = 1;
+  const auto stored = static_cast<float>(scale);
+  quantizer.scale = {stored};
+  quantizer.zero_point = {0};
+  if (!symmetric) {
+    const double zero = std::nearbyint(-range.low / static_cast<double>(stored));
+    quantizer.zero_point = {static_cast<int32_t>(std::clamp(zero, 0.0, 1.0 * quantizer.qmax))};
+  }
+  return quantizer;
+}
+
+double mean_squared_error(const Histogram& histogram, const graph::Quantizer& quantizer) {
+  return error_of(samples_of(histogram), quantizer);
+}
+
+}  // namespace yoloquant::quant

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "graph/quantizer.h"
+#include "quant/observer.h"
+#include "quant/scheme.h"
+
+// From statistics of an activation to its quantizer. Every range contains 0, which is always
+// exactly a code: the zero padding of convs stays zero.
+namespace yoloquant::quant {
+
+struct ActivationRange {
+  double low = 0;   // <= 0
+  double high = 0;  // >= 0
+};
+
+ActivationRange minmax_range(const ActivationObserver& observer);
+
+// From the (100 - p)-th to the p-th percentile, linear within a bin, never beyond minimum and
+// maximum.
+ActivationRange percentile_range(const ActivationObserver& observer, double p);
+
+// The range of least sum of squared rounding and clipping errors over the histogram, searched by
+// upper and lower bound in turn. 1 unsigned or (symmetric) signed code range of `bits`.
+ActivationRange mse_range(const ActivationObserver& observer, int bits, bool symmetric);
+
+// The quantizer of a range: asymmetric codes [0, 2^bits - 1], or symmetric [-2^(bits-1),
+// 2^(bits-1) - 1] with zero point 0. An empty range gives scale 1.
+graph::Quantizer activation_quantizer(const ActivationRange& range, int bits, bool symmetric);
+
+// Mean squared error over the histogram, each bin taken at its centre.
+double mean_squared_error(const Histogram& histogram, const graph::Quantizer& quantizer);
+
+}  // namespace yoloquant::quant

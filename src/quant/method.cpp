@@ -1,0 +1,53 @@
+#include "quant/method.h"
+
+#include <map>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "quant/nearest.h"
+
+namespace yoloquant::quant {
+namespace {
+
+using Factory = std::function<std::unique_ptr<Method>()>;
+
+std::map<std::string, Factory>& registry() {
+  static std::map<std::string, Factory> methods{
+      {"nearest", [] { return std::make_unique<Nearest>(); }},
+  };
+  return methods;
+}
+
+}  // namespace
+
+void register_method(const std::string& name, Factory make) {
+  if (!registry().emplace(name, std::move(make)).second) fail("method '{}' exists already", name);
+}
+
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : registry()) names.push_back(name);
+  return names;
+}
+
+MethodList parse_methods(std::string_view list) {
+  MethodList methods;
+  for (const std::string& part : split(list, ',')) {
+    const std::string name = trim(part);
+    if (name.empty()) fail_usage("empty name in the method list '{}'", list);
+    const auto entry = registry().find(name);
+    if (entry == registry().end()) {
+      const std::vector<std::string> known = method_names();
+      const std::string near = closest_match(name, known);
+      std::string names;
+      for (const std::string& other : known) names += (names.empty() ? "" : ", ") + other;
+      fail_usage("unknown method '{}'; {}", name,
+                 near.empty() ? "known are " + names : "did you mean '" + near + "'?");
+    }
+    methods.push_back(entry->second());
+  }
+  if (methods.empty()) fail_usage("no method given");
+  return methods;
+}
+
+}  // namespace yoloquant::quant

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/progress.h"
+#include "graph/graph.h"
+#include "quant/budget.h"
+#include "quant/calibrate.h"
+#include "quant/calibration_data.h"
+#include "quant/config.h"
+
+// Methods that choose quantized weights. They compose: each improves what the one before left.
+namespace yoloquant::quant {
+
+// What a method works with besides the graph that it improves.
+struct MethodContext {
+  const graph::Graph& reference;  // the float graph, same nodes: the target
+  const QuantizationConfig& config;
+  CalibrationData& images;
+  const CalibrationOptions& calibration;
+  Budget& budget;
+  Progress& progress;
+};
+
+class Method {
+ public:
+  virtual ~Method() = default;
+
+  virtual std::string_view name() const = 0;
+
+  // Changes weights, biases and annotations of `annotated` (the inference graph). On return the
+  // parameters hold weights whose nearest codes are the chosen ones. Input annotations are
+  // calibrated again afterwards if this says so by returning true.
+  virtual bool apply(graph::Graph& annotated, const MethodContext& context) = 0;
+};
+
+using MethodList = std::vector<std::unique_ptr<Method>>;
+
+// "gptq,teacher" -> the methods in order. Error (usage) for an empty list or an unknown name, with
+// the closest known one.
+MethodList parse_methods(std::string_view list);
+std::vector<std::string> method_names();
+
+// Adds a method to the registry, under a name that is new. Call before threads start.
+void register_method(const std::string& name, std::function<std::unique_ptr<Method>()> make);
+
+}  // namespace yoloquant::quant

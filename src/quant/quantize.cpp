@@ -1,0 +1,68 @@
+#include "quant/quantize.h"
+
+#include "base/error.h"
+#include "quant/method.h"
+#include "quant/nearest.h"
+#include "quant/reference.h"
+
+namespace yoloquant::quant {
+namespace {
+
+// Every chain starts from rounding to nearest.
+MethodList method_chain(const std::string& list) {
+  MethodList methods = parse_methods(list);
+  if (methods.front()->name() != "nearest") {
+    methods.insert(methods.begin(), std::make_unique<Nearest>());
+  }
+  return methods;
+}
+
+QuantizationResult quantize_reference(const graph::Graph& model, graph::Head head,
+                                      const QuantizationConfig& config, CalibrationData& images,
+                                      const QuantizeOptions& options, Progress& progress) {
+  if (!config.rules.empty()) fail_usage("the reference preset takes no layer rules");
+  QuantizationResult result;
+  result.config = reference_config(config.scheme);
+  result.graph = reference_weights(model, head, config.scheme);
+  const auto seen =
+      calibrate_activations(result.graph, result.config, images, options.calibration, progress);
+  result.layers = report_layers(result.graph, graph::for_inference(model, head), seen);
+  return result;
+}
+
+}  // namespace
+
+QuantizationResult quantize(const graph::Graph& inference, const QuantizationConfig& config,
+                            CalibrationData& images, const QuantizeOptions& options,
+                            Progress& progress) {
+  check_rules(config, graph::conv_names(inference));
+  const MethodList methods = method_chain(config.method);
+  QuantizationResult result;
+  result.config = config;
+  result.graph = inference;
+  Budget budget(options.effort, options.seconds, options.seed);
+  const MethodContext context{inference, config, images, options.calibration, budget, progress};
+  methods.front()->apply(result.graph, context);
+  const auto calibrate = [&] {
+    return calibrate_activations(result.graph, config, images, options.calibration, progress);
+  };
+  ActivationStatistics seen = calibrate();
+  bool weights_changed = false;
+  for (size_t i = 1; i < methods.size(); ++i) {
+    weights_changed = methods[i]->apply(result.graph, context) || weights_changed;
+  }
+  if (weights_changed) seen = calibrate();
+  result.layers = report_layers(result.graph, inference, seen);
+  return result;
+}
+
+QuantizationResult quantize_model(const graph::Graph& model, graph::Head head,
+                                  const QuantizationConfig& config, CalibrationData& images,
+                                  const QuantizeOptions& options, Progress& progress) {
+  if (config.preset == Preset::kReference) {
+    return quantize_reference(model, head, config, images, options, progress);
+  }
+  return quantize(graph::for_inference(model, head), config, images, options, progress);
+}
+
+}  // namespace yoloquant::quant
