@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "eval/bootstrap.h"
+#include "eval/coco_evaluator.h"
+#include "graph/passes.h"
+#include "runtime/latency.h"
+#include "runtime/session.h"
+
+namespace yoloquant::pipeline {
+
+struct EvalOptions {
+  std::filesystem::path coco_root;
+  std::string split = "val2017";
+  int64_t max_images = 0;          // the first N by id; 0: all
+  std::vector<int64_t> image_ids;  // these instead, when not empty
+
+  float conf = 0.001F;
+  float iou = 0.7F;
+  int64_t max_det = 300;
+  int64_t pre_nms_topk = 30000;
+
+  // The head to export from a checkpoint or definition, and what an ONNX file's raw output is taken
+  // for when its metadata does not say. kBoth: the file's metadata, one2many without it.
+  graph::Head head = graph::Head::kBoth;
+  std::optional<uint64_t> seed;  // of a definition's weights, see LoadOptions
+  int64_t image_height = 0;      // pixels; 0: the file's own, 640 when that is dynamic
+  int64_t image_width = 0;
+
+  runtime::Provider provider = runtime::Provider::kAuto;
+  int device = 0;   // index of the GPU
+  int threads = 0;  // <= 0: all CPUs
+
+  bool skip_latency = false;
+  int warmup_runs = 10;
+  int latency_runs = 50;
+
+  int bootstrap_resamples = 1000;  // 0: no confidence intervals
+  uint64_t bootstrap_seed = 0;
+};
+
+struct EvalResult {
+  std::filesystem::path onnx_path;
+  graph::Head head = graph::Head::kOneToMany;
+  std::string provider;         // "CPUExecutionProvider"
+  std::string fallback_reason;  // why not the preferred one; ""
+  int64_t image_height = 0;
+  int64_t image_width = 0;
+  eval::CocoResult coco;
+  std::optional<eval::BootstrapIntervals> intervals;
+  std::optional<runtime::Latency> latency;
+  double inference_seconds = 0;  // of the whole pass over the images, reading included
+  std::vector<std::string> warnings;
+
+  std::filesystem::path metrics_path;     // OUT/metrics.json
+  std::filesystem::path detections_path;  // OUT/detections.json, COCO's result format
+  std::filesystem::path per_class_path;   // OUT/per_class.csv
+};
+
+// Scores a model on a COCO-format data set with ONNX Runtime; MODEL as for load_model, what is not
+// ONNX is exported to OUT/NAME_HEAD.onnx first. The figures are those of the written
+// detections.json. Throws Error when the class counts of model and data set differ.
+EvalResult evaluate_model(const std::string& model, const std::filesystem::path& out,
+                          const EvalOptions& options, Progress& progress = Progress::none());
+
+// Kind of output of an ONNX file, from its shape and metadata. `wanted` decides what those leave
+// open. Throws Error for shapes that are no detector's.
+struct OutputKind {
+  graph::Head head = graph::Head::kOneToMany;
+  int64_t class_count = 0;  // 0: not known (end2end without metadata)
+};
+OutputKind output_kind(const std::filesystem::path& onnx, graph::Head wanted = graph::Head::kBoth);
+
+}  // namespace yoloquant::pipeline

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "graph/passes.h"
+#include "onnx/check.h"
+#include "onnx/writer.h"
+#include "pipeline/calibration_list.h"
+#include "pipeline/load_model.h"
+#include "quant/budget.h"
+#include "quant/config.h"
+#include "quant/quantize.h"
+
+// The operation behind `quantize`. This header and run.h are the ones whose functions need
+// LibTorch.
+namespace yoloquant::pipeline {
+
+struct QuantizeOptions {
+  // Scheme, preset, method, defaults and layer rules. Read from YAML with quant::read_config, or
+  // set `config.scheme = quant::parse_scheme("w8a8")` and so on.
+  quant::QuantizationConfig config;
+  graph::Head head = graph::Head::kOneToMany;
+
+  CalibrationListOptions calibration;  // read when activations are quantized or a method asks
+  quant::Effort effort = quant::Effort::kFast;               // of methods beyond nearest
+  double seconds = std::numeric_limits<double>::infinity();  // that methods may take
+  uint64_t seed = 0;                                         // of methods
+
+  int opset = 13;
+  onnx::Precision precision = onnx::Precision::kFloat32;  // of what stays float
+  bool dynamic = false;
+  int64_t image_height = 0;  // pixels; 0: the model's own (640)
+  int64_t image_width = 0;
+
+  std::string device = "auto";  // of calibration and methods: "auto", "cpu", "cuda:0"
+  int threads = 0;              // <= 0: all CPUs
+  int batch = 1;                // of calibration
+
+  // Images on which the written file is compared with the simulator; 0 skips the comparison.
+  int64_t verify_images = 2;
+};
+
+// How far two computations of the same outputs are apart, over all verification images.
+struct OutputDifference {
+  double max_box_pixels = 0;
+  double mean_box_pixels = 0;
+  double max_score = 0;
+  double mean_score = 0;
+  // sqrt(sum (a - b)^2 / sum b^2), boxes and scores apart since boxes would drown the scores.
+  double relative_box = 0;
+  double relative_score = 0;
+};
+
+// The written file against the simulator (exec::Executor on the annotated graph).
+struct Verification {
+  int64_t images = 0;             // 0: not verified
+  OutputDifference optimized;     // ONNX Runtime with graph optimizations - simulator
+  OutputDifference unoptimized;   // ONNX Runtime without - simulator
+  OutputDifference quantization;  // simulator - float model: the scale of what is tolerated
+  double bound_box = 0;           // that relative_box and relative_score had to keep
+  double bound_score = 0;
+  std::string provider;  // of ONNX Runtime
+};
+
+struct QuantizeResult {
+  std::filesystem::path path;
+  std::string scheme;  // "w8a8"
+  std::vector<quant::LayerReport> layers;
+  onnx::CheckReport check;
+  Verification verification;
+  int64_t calibration_images = 0;
+  double seconds = 0;                 // of calibration and methods
+  std::vector<std::string> warnings;  // for the user
+};
+
+// Quantizes a model and writes the QCDQ file to `out`, atomically and only when it passes
+// onnx::check and the comparison with the simulator. Throws Error (usage) for options that make no
+// sense, Error otherwise; `out` is then as it was before.
+QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::path& out,
+                             const QuantizeOptions& options, Progress& progress = Progress::none());
+
+// {"images", "provider", "optimized": {"max_box_pixels", ...}, "unoptimized", "quantization", ...}
+nlohmann::ordered_json verification_json(const Verification& verification);
+
+}  // namespace yoloquant::pipeline
