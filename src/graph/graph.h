@@ -35,6 +35,7 @@ struct Metadata {
   std::vector<int64_t> strides;      // pixels per cell of each feature level
   std::string description;           // such as "YOLOv10n"
   std::string task = "detect";
+  std::string head;  // name of the head that a graph was reduced to (head_name); "" when not known
 };
 
 // The one truth about a model. What runs, is rewritten, quantized and exported is this.

@@ -211,6 +211,7 @@ Graph keep_head(const Graph& source, Head head, int64_t max_detections) {
   graph.outputs = {*kept};
   graph = remove_dead_code(graph);
   graph.values[graph.outputs[0]].name = "output0";
+  graph.metadata.head = head_name(head);
   if (!graph.values[graph.inputs[0]].shape.empty()) infer_shapes(graph);
   return graph;
 }

@@ -151,6 +151,7 @@ MetadataProps metadata_props(const graph::Metadata& metadata, const Shape& input
   props["description"] = metadata.description;
   props["task"] = metadata.task;
   props["names"] = names_literal(metadata.names);
+  if (!metadata.head.empty()) props["yoloquant.head"] = metadata.head;
   if (!metadata.strides.empty()) {
     props["stride"] = std::to_string(std::ranges::max(metadata.strides));
     props["strides"] = shape_string(metadata.strides);
@@ -171,6 +172,7 @@ graph::Metadata parse_metadata(const MetadataProps& props) {
   };
   use("description", [&](const std::string& text) { metadata.description = text; });
   use("task", [&](const std::string& text) { metadata.task = text; });
+  use("yoloquant.head", [&](const std::string& text) { metadata.head = text; });
   use("names", [&](const std::string& text) { metadata.names = parse_names(text); });
   use("stride", [&](const std::string& text) { metadata.strides = {Literal(text).integer()}; });
   use("strides", [&](const std::string& text) { metadata.strides = parse_integers(text); });

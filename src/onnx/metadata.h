@@ -13,8 +13,9 @@ namespace yoloquant::onnx {
 using MetadataProps = std::map<std::string, std::string>;
 
 // What Ultralytics' exporter writes, as Python literals: description, stride (the largest), task,
-// batch, imgsz [height, width], names {0: 'person', ...}; and `strides` of our own with all levels.
-// Source: ultralytics/engine/exporter.py.
+// batch, imgsz [height, width], names {0: 'person', ...}; and of our own `strides` with all levels
+// and `yoloquant.head` (raw outputs of both heads have one shape). Source:
+// ultralytics/engine/exporter.py.
 MetadataProps metadata_props(const graph::Metadata& metadata, const Shape& input_shape);
 
 // The reverse. Keys that are missing leave their fields empty; values that are no such literals
