@@ -46,10 +46,7 @@ struct RunResult {
 // a call with `resume` ends the same.
 RunResult run_pipeline(const RunOptions& options, Progress& progress = Progress::none());
 
-// The options as YAML (what config.yaml holds), and back; unknown keys throw Error (usage) with a
-// suggestion. `resume` and `root` are not part of it.
+// The options in force, as YAML: what config.yaml holds. `root` and `resume` are not part of it.
 std::string run_config_yaml(const RunOptions& options);
-RunOptions parse_run_config(std::string_view yaml, std::string_view source,
-                            RunOptions defaults = {});
 
 }  // namespace yoloquant::pipeline
