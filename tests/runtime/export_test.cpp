@@ -1,15 +1,10 @@
 #include <gtest/gtest.h>
 
 #include "exec/executor.h"
-#include "graph/passes.h"
-#include "model/model.h"
-#include "onnx/check.h"
 #include "onnx/writer.h"
-#include "runtime/diff.h"
 #include "runtime/session.h"
+#include "support/models.h"
 #include "support/npy.h"
-#include "support/shared_data.h"
-#include "support/temporary_folder.h"
 
 // Files made of the real model definitions, run in ONNX Runtime and compared with the executor.
 namespace yoloquant {
@@ -17,12 +12,6 @@ namespace {
 
 using graph::Head;
 using onnx::Precision;
-
-graph::Graph formula_model(const std::string& name, int64_t height = 64, int64_t width = 64) {
-  graph::Graph graph = model::build(model::load_definition(name + ".yaml"), height, width);
-  model::set_formula_parameters(graph);
-  return graph;
-}
 
 const runtime::SessionOptions kCpu{.provider = runtime::Provider::kCpu, .threads = 2};
 
@@ -37,20 +26,136 @@ Tensor run_executor(const graph::Graph& graph, const Tensor& image) {
 class EveryModel : public testing::TestWithParam<std::string> {};
 
 TEST_P(EveryModel, GivesTheExecutorsOutputs) {
-  const graph::Graph model = formula_model(GetParam());
   const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
-  const graph::Graph graph = for_inference(model, Head::kOneToMany);
-  EXPECT_LT(test::relative_error(run_file(graph, {}, image), run_executor(graph, image)), 1e-4);
-  const graph::Graph one2one = for_inference(model, Head::kOneToOne);
-  EXPECT_LT(
-      test::relative_error(run_file(one2one, {.opset = 17}, image), run_executor(one2one, image)),
-      1e-4);
+  const graph::Graph graph = test::formula_graph(GetParam(), Head::kOneToMany);
+  const Tensor expected = run_executor(graph, image);
+  EXPECT_LT(test::relative_error(run_file(graph, {}, image), expected), 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Yolov10, EveryModel,
                          testing::Values("yolov10n", "yolov10s", "yolov10m", "yolov10b", "yolov10l",
                                          "yolov10x"),
                          [](const auto& variant) { return variant.param; });
+
+TEST(Export, OneToOneHeadAndNewerOpsets) {
+  const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+  const graph::Graph graph = test::formula_graph("yolov10s", Head::kOneToOne);
+  const Tensor expected = run_executor(graph, image);
+  for (const int opset : {13, 18, 21}) {
+    EXPECT_LT(test::relative_error(run_file(graph, {.opset = opset}, image), expected), 1e-4);
+  }
+}
+
+TEST(Export, UnfoldedBatchNorm) {
+  graph::Graph graph = model::build(model::load_definition("yolov10n.yaml"), 64, 64);
+  model::set_formula_parameters(graph);
+  graph = keep_head(graph, Head::kOneToMany);
+  const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+  EXPECT_LT(test::relative_error(run_file(graph, {}, image), run_executor(graph, image)), 1e-4);
+}
+
+TEST(Export, DynamicFilesRunAtAnySizeAndBatch) {
+  const graph::Graph raw = test::formula_graph("yolov10n", Head::kOneToMany);
+  runtime::Session session =
+      runtime::Session::from_bytes(onnx::serialize(raw, {.dynamic = true}), kCpu);
+  EXPECT_EQ(session.inputs()[0].shape, Shape({-1, 3, -1, -1}));
+  EXPECT_EQ(session.inputs()[0].symbols[2], "height");
+  for (const Shape& shape : {Shape{1, 3, 64, 64}, Shape{3, 3, 96, 32}, Shape{2, 3, 160, 128}}) {
+    const Tensor image = model::formula_tensor("images", shape);
+    const Tensor output = session.run({image}).at(0);
+    EXPECT_LT(test::relative_error(output, run_executor(raw, image)), 1e-4);
+  }
+}
+
+// Rows of a [N, K, 6] output; those of equal score may come in any order.
+void expect_same_detections(const Tensor& a, const Tensor& b, float tolerance) {
+  ASSERT_EQ(a.shape(), b.shape());
+  const auto left = a.data<float>();
+  const auto right = b.data<float>();
+  for (size_t row = 0; row < left.size() / 6; ++row) {
+    EXPECT_NEAR(left[row * 6 + 4], right[row * 6 + 4], 1e-5) << "row " << row;
+    bool found = false;
+    for (size_t other = 0; other < right.size() / 6 && !found; ++other) {
+      found = true;
+      for (size_t i = 0; i < 6; ++i) {
+        found = found && std::abs(left[row * 6 + i] - right[other * 6 + i]) <= tolerance;
+      }
+    }
+    EXPECT_TRUE(found) << "row " << row << " has no partner";
+  }
+}
+
+TEST(Export, EndToEndSelectsWhatTheExecutorSelects) {
+  const graph::Graph graph = test::formula_graph("yolov10n", Head::kEndToEnd);
+  for (const bool dynamic : {false, true}) {
+    const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+    const Tensor output = run_file(graph, {.opset = dynamic ? 18 : 13, .dynamic = dynamic}, image);
+    EXPECT_EQ(output.shape(), Shape({1, 84, 6}));  // fewer anchor points than 300
+    expect_same_detections(output, run_executor(graph, image), 1e-3F);
+  }
+  const Tensor two = model::formula_tensor("images", {2, 3, 192, 160});
+  const Tensor output = run_file(graph, {.dynamic = true}, two);
+  EXPECT_EQ(output.shape(), Shape({2, 300, 6}));
+  expect_same_detections(output, run_executor(graph, two), 1e-3F);
+}
+
+TEST(Export, Float16IsCloseToFloat32) {
+  const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+  for (const Head head : {Head::kOneToMany, Head::kOneToOne}) {
+    const graph::Graph graph = test::formula_graph("yolov10n", head);
+    const Tensor expected = run_executor(graph, image);
+    for (const bool dynamic : {false, true}) {
+      const Tensor output =
+          run_file(graph, {.precision = Precision::kFloat16, .dynamic = dynamic}, image);
+      EXPECT_EQ(output.dtype(), DType::kFloat32);
+      EXPECT_LT(test::relative_error(output, expected), 1e-2);
+    }
+  }
+  const graph::Graph selecting = test::formula_graph("yolov10n", Head::kEndToEnd);
+  const Tensor output = run_file(selecting, {.precision = Precision::kFloat16}, image);
+  EXPECT_EQ(output.shape(), Shape({1, 84, 6}));
+}
+
+struct QuantizedCase {
+  int bits;
+  bool inputs;
+  Precision precision;
+  int opset;
+  double tolerance;
+};
+
+class Quantized : public testing::TestWithParam<QuantizedCase> {};
+
+// The executor simulates quantization; without graph optimizations the file computes the same.
+TEST_P(Quantized, FilesComputeWhatTheExecutorSimulates) {
+  const QuantizedCase& param = GetParam();
+  graph::Graph graph = test::formula_graph("yolov10n", Head::kOneToMany);
+  test::annotate(graph, param.bits, param.inputs);
+  const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+  const Tensor expected = run_executor(graph, image);
+  const std::string file =
+      onnx::serialize(graph, {.precision = param.precision, .opset = param.opset});
+  for (const bool optimized : {false, true}) {
+    runtime::SessionOptions options = kCpu;
+    options.graph_optimization = optimized;
+    const Tensor output = runtime::Session::from_bytes(file, options).run({image}).at(0);
+    EXPECT_LT(test::relative_error(output, expected), param.tolerance) << optimized;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Schemes, Quantized,
+                         testing::Values(QuantizedCase{8, false, Precision::kFloat32, 13, 1e-4},
+                                         QuantizedCase{4, false, Precision::kFloat32, 13, 1e-4},
+                                         QuantizedCase{8, true, Precision::kFloat32, 13, 2e-2},
+                                         QuantizedCase{4, true, Precision::kFloat32, 21, 2e-2},
+                                         QuantizedCase{8, false, Precision::kFloat16, 13, 2e-2},
+                                         QuantizedCase{8, false, Precision::kFloat16, 19, 2e-2},
+                                         QuantizedCase{4, true, Precision::kFloat16, 21, 1e-1}),
+                         [](const auto& each) {
+                           return fmt::format(
+                               "w{}a{}_{}_opset{}", each.param.bits, each.param.inputs ? 8 : 16,
+                               onnx::precision_name(each.param.precision), each.param.opset);
+                         });
 
 }  // namespace
 }  // namespace yoloquant
