@@ -59,10 +59,12 @@ void for_each_object(JsonArrayStream& stream, json::parser& parser, const std::s
   while (stream.next_batch(&batch)) {
     uint64_t index = batch.first_index;
     json::document document;
+    bool parsing = false;
     const auto where = [&] {
       const char* at = nullptr;
       uint64_t offset = batch.offset;
-      if (document.current_location().get(at) == simdjson::SUCCESS && at > batch.json.data()) {
+      if (parsing && document.current_location().get(at) == simdjson::SUCCESS &&
+          at > batch.json.data()) {
         offset += static_cast<uint64_t>(at - batch.json.data()) - 1;
       }
       return fmt::format("{}[{}], near byte {}", array_name, index, offset);
@@ -74,6 +76,7 @@ void for_each_object(JsonArrayStream& stream, json::parser& parser, const std::s
         if (code != simdjson::SUCCESS) fail("{}", simdjson::error_message(code));
       };
       check(parser.iterate(text).get(document));
+      parsing = true;
       json::array elements;
       check(document.get_array().get(elements));
       for (auto element : elements) {
@@ -85,6 +88,8 @@ void for_each_object(JsonArrayStream& stream, json::parser& parser, const std::s
     } catch (Error& error) {
       error.add_context(where());
       throw;
+    } catch (const simdjson::simdjson_error& error) {  // from the iterators
+      fail("{}: {}", where(), error.what());
     }
   }
 }

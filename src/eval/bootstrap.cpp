@@ -13,11 +13,6 @@
 namespace yoloquant::eval {
 namespace {
 
-struct Figures {
-  double map_50_95 = 0;
-  double map_50 = 0;
-};
-
 // One category, prepared for many passes: the few detections that differ between thresholds or are
 // right are "events"; between them lie runs of plain false positives, of which only the images
 // matter. What follows the last true positive cannot change precision and is dropped.
@@ -102,9 +97,9 @@ class PreparedTable {
     if (classes_.empty()) fail("nothing to resample: no evaluated image has ground truth");
   }
 
-  std::optional<Figures> evaluate(std::span<const uint32_t> weights,
-                                  PreparedClass::Workspace& work) const {
-    Figures sum;
+  std::optional<WeightedMap> evaluate(std::span<const uint32_t> weights,
+                                      PreparedClass::Workspace& work) const {
+    WeightedMap sum;
     int64_t count = 0;
     for (const PreparedClass& prepared : classes_) {
       std::array<double, kIouThresholds> average{};
@@ -115,7 +110,7 @@ class PreparedTable {
     }
     if (count == 0) return std::nullopt;
     const auto n = static_cast<double>(count);
-    return Figures{sum.map_50_95 / (n * kIouThresholds), sum.map_50 / n};
+    return WeightedMap{sum.map_50_95 / (n * kIouThresholds), sum.map_50 / n};
   }
 
  private:
@@ -164,7 +159,7 @@ BootstrapIntervals resample(size_t images, const BootstrapOptions& options,
     for (size_t i = begin; i < end; ++i) {
       // A stream of its own for each resample: the same for any number of threads.
       Random random(splitmix64_mix(options.seed) + splitmix64_mix(i + 1));
-      std::optional<Figures> figures;
+      std::optional<WeightedMap> figures;
       while (!figures) {
         draw(random, weights);
         figures = figures_of(weights, work);
@@ -175,7 +170,7 @@ BootstrapIntervals resample(size_t images, const BootstrapOptions& options,
   });
   PreparedClass::Workspace work;
   const std::vector<uint32_t> once(images, 1);
-  const Figures estimate = figures_of(once, work).value();
+  const WeightedMap estimate = figures_of(once, work).value();
   return {make_interval(estimate.map_50_95, std::move(map_50_95), options.confidence),
           make_interval(estimate.map_50, std::move(map_50), options.confidence)};
 }
@@ -187,6 +182,15 @@ bool same_positives(const ClassMatches& a, const ClassMatches& b) {
 }
 
 }  // namespace
+
+std::optional<WeightedMap> weighted_map(const MatchTable& matches,
+                                        std::span<const uint32_t> weights) {
+  if (weights.size() != matches.image_ids.size()) {
+    fail("{} weights for {} images", weights.size(), matches.image_ids.size());
+  }
+  PreparedClass::Workspace work;
+  return PreparedTable(matches).evaluate(weights, work);
+}
 
 BootstrapIntervals bootstrap(const MatchTable& matches, const BootstrapOptions& options) {
   const PreparedTable table(matches);
@@ -205,12 +209,12 @@ BootstrapIntervals bootstrap_difference(const MatchTable& a, const MatchTable& b
   const PreparedTable table_b(b);
   return resample(a.image_ids.size(), options,
                   [&](std::span<const uint32_t> weights,
-                      PreparedClass::Workspace& work) -> std::optional<Figures> {
+                      PreparedClass::Workspace& work) -> std::optional<WeightedMap> {
                     const auto figures_a = table_a.evaluate(weights, work);
                     const auto figures_b = table_b.evaluate(weights, work);
                     if (!figures_a || !figures_b) return std::nullopt;
-                    return Figures{figures_b->map_50_95 - figures_a->map_50_95,
-                                   figures_b->map_50 - figures_a->map_50};
+                    return WeightedMap{figures_b->map_50_95 - figures_a->map_50_95,
+                                       figures_b->map_50 - figures_a->map_50};
                   });
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 
 #include "eval/coco_evaluator.h"
 
@@ -25,6 +27,15 @@ struct BootstrapIntervals {
   Interval map_50_95;
   Interval map_50;
 };
+
+// mAP with image i (of matches.image_ids) counted weights[i] times; nothing when no image with
+// ground truth has a weight. REQUIRES: one weight an image; throws Error otherwise.
+struct WeightedMap {
+  double map_50_95 = 0;
+  double map_50 = 0;
+};
+std::optional<WeightedMap> weighted_map(const MatchTable& matches,
+                                        std::span<const uint32_t> weights);
 
 // Resamples the images with replacement (Efron 1979) and recomputes COCO's mAP for each draw as if
 // a drawn image occurred that many times. Draws without any ground truth are repeated. Throws Error
