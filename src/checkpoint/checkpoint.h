@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +72,9 @@ struct ReadOptions {
 // Reads a checkpoint; all of it is in memory afterwards. Throws Error that starts with the path:
 // with the byte or key for malformed files, with the keys found when they are no checkpoint's.
 Checkpoint read(const std::filesystem::path& path, const ReadOptions& options = {});
+// The same for a file in memory; `owner` keeps `bytes` alive, while reading.
+Checkpoint read_bytes(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner,
+                      const ReadOptions& options = {});
 
 enum class Format {
   kByExtension,  // .safetensors, otherwise torch

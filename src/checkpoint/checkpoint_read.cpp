@@ -169,16 +169,16 @@ std::string_view source_name(Source source) {
   return "";
 }
 
+Checkpoint read_bytes(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner,
+                      const ReadOptions& options) {
+  if (is_safetensors(bytes)) return from_safetensors(read_safetensors_bytes(bytes));
+  const TorchReadOptions torch_options{options.limits, options.verify_checksums};
+  return from_torch(read_torch_bytes(bytes, owner, torch_options), options);
+}
+
 Checkpoint read(const std::filesystem::path& path, const ReadOptions& options) {
   const auto file = std::make_shared<const MappedFile>(path);
-  if (is_safetensors(file->bytes())) {
-    Safetensors contents = read_safetensors(path);
-    return with_context(path.string(), [&] { return from_safetensors(std::move(contents)); });
-  }
-  return with_context(path.string(), [&] {
-    const TorchReadOptions torch_options{options.limits, options.verify_checksums};
-    return from_torch(read_torch_bytes(file->bytes(), file, torch_options), options);
-  });
+  return with_context(path.string(), [&] { return read_bytes(file->bytes(), file, options); });
 }
 
 }  // namespace yoloquant::checkpoint

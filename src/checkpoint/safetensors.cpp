@@ -76,7 +76,9 @@ void read_metadata(const Value& record, std::map<std::string, std::string>& meta
   for (const auto& [key, text] : record.entries()) metadata[key.as_string()] = text.as_string();
 }
 
-Safetensors read_bytes(std::span<const std::byte> bytes) {
+}  // namespace
+
+Safetensors read_safetensors_bytes(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
   const uint64_t header_size = reader.u64();
   if (header_size > kMaxHeader || header_size > reader.left()) {
@@ -102,8 +104,6 @@ Safetensors read_bytes(std::span<const std::byte> bytes) {
   return contents;
 }
 
-}  // namespace
-
 bool is_safetensors(std::span<const std::byte> bytes) {
   if (bytes.size() < kPrefix + 2 || static_cast<char>(bytes[kPrefix]) != '{') return false;
   const auto size = ByteReader(bytes).u64();
@@ -112,7 +112,7 @@ bool is_safetensors(std::span<const std::byte> bytes) {
 
 Safetensors read_safetensors(const std::filesystem::path& path) {
   const MappedFile file(path);
-  return with_context(path.string(), [&] { return read_bytes(file.bytes()); });
+  return with_context(path.string(), [&] { return read_safetensors_bytes(file.bytes()); });
 }
 
 void write_safetensors(const std::filesystem::path& path, const Safetensors& contents) {

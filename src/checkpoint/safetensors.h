@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 
 #include "tensor/tensor.h"
@@ -21,6 +22,8 @@ bool is_safetensors(std::span<const std::byte> bytes);
 // Throws Error naming the tensor when its record does not fit the file, or its type is none of
 // DType's.
 Safetensors read_safetensors(const std::filesystem::path& path);
+// The same for a file in memory.
+Safetensors read_safetensors_bytes(std::span<const std::byte> bytes);
 
 void write_safetensors(const std::filesystem::path& path, const Safetensors& contents);
 

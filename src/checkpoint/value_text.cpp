@@ -140,8 +140,8 @@ class JsonWriter : public Writer {
 
 // Whether a YAML reader takes the text as it stands for a string.
 bool is_plain_yaml(std::string_view text) {
-  static constexpr std::array<std::string_view, 8> kReserved = {"null", "true", "false", "yes",
-                                                                "no",   "on",   "off",   "y"};
+  static constexpr std::array<std::string_view, 7> kReserved = {"null", "true", "false", "yes",
+                                                                "no",   "on",   "off"};
   if (text.empty() || text.size() > 200) return false;
   const auto is_word = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
@@ -153,7 +153,7 @@ bool is_plain_yaml(std::string_view text) {
   }
   std::string lower(text);
   std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  return lower != "n" && std::ranges::find(kReserved, lower) == kReserved.end();
+  return std::ranges::find(kReserved, lower) == kReserved.end();
 }
 
 // Whether a value fits on one line: no dict anywhere in it, and at most `budget` values, which is
