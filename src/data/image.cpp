@@ -16,22 +16,20 @@ namespace {
 constexpr std::array kExtensions{".jpg", ".jpeg", ".png", ".bmp", ".webp"};
 
 Image decode(std::span<const std::byte> file) {
-  const ImageSize size = image_size(file);
+  image_size(file);  // refuses what must not be decoded
   configure_opencv();
-  // The decoder writes straight into the image, unless EXIF makes it rotate.
-  Image image(size.width, size.height);
-  cv::Mat pixels = as_matrix(image);
   const cv::Mat input(1, static_cast<int>(file.size()), CV_8U, const_cast<std::byte*>(file.data()));
+  // Not decoded into the image's own bytes: a decoder that fails early leaves its target as it was.
+  cv::Mat pixels;
   try {
-    cv::imdecode(input, cv::IMREAD_COLOR, &pixels);
+    pixels = cv::imdecode(input, cv::IMREAD_COLOR);
   } catch (const cv::Exception& error) {
     fail("cannot decode: {}", error.err);
   }
   if (pixels.empty() || pixels.type() != CV_8UC3) fail("cannot decode: broken or unsupported data");
-  if (pixels.data == image.bgr.data()) return image;
-  Image rotated(pixels.cols, pixels.rows);
-  pixels.copyTo(as_matrix(rotated));
-  return rotated;
+  Image image(pixels.cols, pixels.rows);
+  pixels.copyTo(as_matrix(image));
+  return image;
 }
 
 }  // namespace

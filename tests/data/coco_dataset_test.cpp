@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -32,7 +33,7 @@ constexpr const char* kSmall = R"({
 class CocoFile : public testing::Test {
  protected:
   CocoDataset read(const std::string& text) {
-    write_file(folder_ / "a.json", text);
+    std::ofstream(folder_ / "a.json", std::ios::binary) << text;  // quicker than write_file
     return CocoDataset::read(folder_ / "a.json");
   }
   std::string message(const std::string& text) {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "support/temporary_folder.h"
@@ -12,7 +14,7 @@ namespace {
 class DetectionsJson : public testing::Test {
  protected:
   std::vector<CocoDetection> read(const std::string& text) {
-    write_file(folder_ / "d.json", text);
+    std::ofstream(folder_ / "d.json", std::ios::binary) << text;  // quicker than write_file
     return read_detections(folder_ / "d.json");
   }
   std::string message(const std::string& text) {
