@@ -181,13 +181,18 @@ struct ShapeRule {
 }  // namespace
 
 void infer_shapes(Graph& graph) {
+  constexpr int64_t kMaxElements = int64_t{1} << 40;  // so that no rule's sums overflow
   for (const Node& node : graph.nodes) {
     Shapes in;
     for (const ValueId input : node.inputs) in.push_back(graph.values[input].shape);
     const Shapes out =
         with_context(node.name, [&] { return std::visit(ShapeRule{graph, node, in}, node.op); });
-    for (size_t i = 0; i < node.outputs.size(); ++i)
-      graph.values[node.outputs[i]].shape = out.at(i);
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      if (element_count(out.at(i)) > kMaxElements) {
+        fail("{}: result {} is too large", node.name, shape_string(out[i]));
+      }
+      graph.values[node.outputs[i]].shape = out[i];
+    }
   }
 }
 

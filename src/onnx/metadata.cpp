@@ -163,20 +163,40 @@ MetadataProps metadata_props(const graph::Metadata& metadata, const Shape& input
   return props;
 }
 
+namespace {
+
+// Calls `apply` with the value of a key, if it is there.
+template <typename Apply>
+void use(const MetadataProps& props, const char* key, Apply apply) {
+  const auto found = props.find(key);
+  if (found == props.end()) return;
+  with_context(fmt::format("metadata '{}'", key), [&] { apply(found->second); });
+}
+
+}  // namespace
+
 graph::Metadata parse_metadata(const MetadataProps& props) {
+  using Text = const std::string&;
   graph::Metadata metadata;
-  const auto use = [&](const char* key, auto apply) {
-    const auto found = props.find(key);
-    if (found == props.end()) return;
-    with_context(fmt::format("metadata '{}'", key), [&] { apply(found->second); });
-  };
-  use("description", [&](const std::string& text) { metadata.description = text; });
-  use("task", [&](const std::string& text) { metadata.task = text; });
-  use("yoloquant.head", [&](const std::string& text) { metadata.head = text; });
-  use("names", [&](const std::string& text) { metadata.names = parse_names(text); });
-  use("stride", [&](const std::string& text) { metadata.strides = {Literal(text).integer()}; });
-  use("strides", [&](const std::string& text) { metadata.strides = parse_integers(text); });
+  use(props, "description", [&](Text text) { metadata.description = text; });
+  use(props, "task", [&](Text text) { metadata.task = text; });
+  use(props, "names", [&](Text text) { metadata.names = parse_names(text); });
+  use(props, "stride", [&](Text text) { metadata.strides = {Literal(text).integer()}; });
+  use(props, "strides", [&](Text text) { metadata.strides = parse_integers(text); });
   return metadata;
+}
+
+Shape exported_shape(const MetadataProps& props) {
+  using Text = const std::string&;
+  Shape shape{1, 3, 640, 640};
+  use(props, "batch", [&](Text text) { shape[0] = Literal(text).integer(); });
+  use(props, "imgsz", [&](Text text) {
+    const std::vector<int64_t> size = parse_integers(text);
+    if (size.size() != 2) fail("{} numbers", size.size());
+    shape[2] = size[0];
+    shape[3] = size[1];
+  });
+  return shape;
 }
 
 }  // namespace yoloquant::onnx

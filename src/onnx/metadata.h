@@ -22,6 +22,10 @@ MetadataProps metadata_props(const graph::Metadata& metadata, const Shape& input
 // throw Error with the key.
 graph::Metadata parse_metadata(const MetadataProps& props);
 
+// The input's shape at export, [batch, 3, height, width] of `batch` and `imgsz`; 1 x 3 x 640 x 640
+// where they are missing.
+Shape exported_shape(const MetadataProps& props);
+
 // {0: 'person', 1: 'it\'s'} as Python's repr writes a dict of int to str, and back.
 std::string names_literal(const std::map<int, std::string>& names);
 std::map<int, std::string> parse_names(std::string_view text);

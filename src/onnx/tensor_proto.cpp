@@ -204,7 +204,11 @@ Tensor from_proto(const pb::TensorProto& proto) {
   const Shape shape = dims_of(proto);
   if (proto.has_raw_data()) {
     const std::string& raw = proto.raw_data();
-    return {*dtype, shape, std::as_bytes(std::span(raw.data(), raw.size()))};
+    Tensor tensor(*dtype, shape, std::as_bytes(std::span(raw.data(), raw.size())));
+    if (*dtype == DType::kBool) {  // any other byte is no valid bool
+      for (std::byte& byte : tensor.mutable_bytes()) byte = std::min(byte, std::byte{1});
+    }
+    return tensor;
   }
   switch (*dtype) {
     case DType::kFloat32:
