@@ -1,13 +1,16 @@
 #include "quant/calibrate.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
 
 #include "base/error.h"
 #include "exec/executor.h"
 #include "quant/activation_range.h"
+#include "quant/worker_pool.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -57,6 +60,68 @@ graph::Graph without_input_quantizers(const graph::Graph& graph) {
   return copy;
 }
 
+// Executors with taps, one a worker. On a CPU each runs on its share of the threads.
+class Observers {
+ public:
+  Observers(const graph::Graph& graph, const std::vector<std::string>& convs,
+            const CalibrationOptions& options, bool with_histograms)
+      : all_threads_(at::get_num_threads()) {
+    workers_.resize(1);
+    workers_[0].start(graph, convs, options, with_histograms);
+    if (workers_[0].executor->device() != "cpu") return;
+    const int wanted = options.workers > 0 ? options.workers : std::min(all_threads_, 4);
+    threads_ = std::max(all_threads_ / wanted, 1);
+    while (workers_.size() < static_cast<size_t>(wanted)) {
+      workers_.emplace_back().start(graph, convs, options, with_histograms);
+    }
+  }
+  // Workers' settings leak into LibTorch's default for threads that start later.
+  ~Observers() { at::set_num_threads(all_threads_); }
+  Observers(const Observers&) = delete;
+  Observers& operator=(const Observers&) = delete;
+
+  size_t count() const { return workers_.size(); }
+
+  void run(size_t worker, const Tensor& batch) {
+    if (threads_ > 0 && at::get_num_threads() != threads_) at::set_num_threads(threads_);
+    workers_[worker].executor->run(std::vector<Tensor>{batch});
+  }
+
+  ActivationStatistics merged() const {
+    ActivationStatistics result;
+    for (const Worker& worker : workers_) {
+      for (const auto& [conv, observer] : *worker.observers) result[conv].merge(observer);
+    }
+    return result;
+  }
+
+ private:
+  struct Worker {
+    std::unique_ptr<exec::Executor> executor;
+    std::unique_ptr<ActivationStatistics> observers;
+
+    void start(const graph::Graph& graph, const std::vector<std::string>& convs,
+               const CalibrationOptions& options, bool with_histograms) {
+      executor =
+          std::make_unique<exec::Executor>(graph, exec::ExecutorOptions{.device = options.device});
+      observers = std::make_unique<ActivationStatistics>();
+      executor->set_tap(
+          [seen = observers.get(), with_histograms](const graph::Node& node,
+                                                    const std::vector<at::Tensor>& inputs,
+                                                    const std::vector<at::Tensor>&) {
+            with_context("input of " + node.name,
+                         [&] { observe(inputs.at(0), (*seen)[node.name], with_histograms); });
+          },
+          convs);
+      executor->set_stop_after_taps(true);
+    }
+  };
+
+  int all_threads_;
+  int threads_ = 0;  // a worker; 0: LibTorch's own choice
+  std::vector<Worker> workers_;
+};
+
 }  // namespace
 
 ActivationStatistics observe_activations(const graph::Graph& graph,
@@ -69,26 +134,24 @@ ActivationStatistics observe_activations(const graph::Graph& graph,
       options.max_images > 0 ? std::min(options.max_images, images.size()) : images.size();
   if (count == 0) fail("calibration needs at least one image");
   const Observation plan = quant::plan(graph, convs);
-  std::map<std::string, ActivationObserver> observers;
-  exec::Executor executor(without_input_quantizers(graph), {.device = options.device});
-  executor.set_tap(
-      [&](const graph::Node& node, const std::vector<at::Tensor>& inputs,
-          const std::vector<at::Tensor>&) {
-        with_context("input of " + node.name,
-                     [&] { observe(inputs.at(0), observers[node.name], with_histograms); });
-      },
-      plan.observed);
-  executor.set_stop_after_taps(true);
+  Observers observers(without_input_quantizers(graph), plan.observed, options, with_histograms);
   int64_t done = 0;
   progress.start("calibrating activations", count);
-  images.for_each_batch(0, count, std::max(options.batch, 1), [&](const Tensor& batch) {
-    executor.run(std::vector<Tensor>{batch});
-    done += batch.dim(0);
-    progress.update(done);
-  });
+  {
+    WorkerPool<Tensor> pool(observers.count(), [&](size_t worker, const Tensor& batch) {
+      observers.run(worker, batch);
+    });
+    images.for_each_batch(0, count, std::max(options.batch, 1), [&](const Tensor& batch) {
+      pool.put(batch);
+      done += batch.dim(0);
+      progress.update(done);
+    });
+    pool.finish();
+  }
   progress.finish();
+  const ActivationStatistics merged = observers.merged();
   for (const auto& [conv, representative] : plan.representative) {
-    statistics[conv] = observers.at(representative);
+    statistics[conv] = merged.at(representative);
   }
   return statistics;
 }

@@ -16,6 +16,10 @@ struct CalibrationOptions {
   int batch = 1;  // images at a time; the result does not depend on it beyond float rounding
   std::string device = "auto";  // of the executor
   int64_t max_images = 0;       // 0: all
+  // Images that go through the model side by side on a CPU, each on an equal share of the threads
+  // that LibTorch is set to: less waiting than all threads on one image. Each takes the memory of
+  // one batch. The result does not depend on it. 0: one a thread, at most 4.
+  int workers = 0;
 };
 
 // What the images make of the input of each conv, by conv name. Convs that read one value share
@@ -24,8 +28,8 @@ using ActivationStatistics = std::map<std::string, ActivationObserver>;
 
 // Runs `graph` over the images and observes the inputs of `convs`. Weight annotations take part,
 // input annotations do not: activations are seen before they are quantized and no upstream
-// activation is quantized. Memory is that of one batch and of one histogram per value. Throws Error
-// for no images, and naming the conv for NaN or infinite activations.
+// activation is quantized. Memory is that of a few batches and of one histogram per value and
+// worker. Throws Error for no images, and naming the conv for NaN or infinite activations.
 ActivationStatistics observe_activations(const graph::Graph& graph,
                                          const std::vector<std::string>& convs,
                                          CalibrationData& images, const CalibrationOptions& options,

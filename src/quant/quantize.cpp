@@ -26,7 +26,8 @@ QuantizationResult quantize_reference(const graph::Graph& model, graph::Head hea
   result.graph = reference_weights(model, head, config.scheme);
   const auto seen =
       calibrate_activations(result.graph, result.config, images, options.calibration, progress);
-  result.layers = report_layers(result.graph, graph::for_inference(model, head), seen);
+  result.layers =
+      report_layers(result.graph, graph::for_inference(model, head, graph::Branches::kKeep), seen);
   return result;
 }
 
@@ -62,7 +63,8 @@ QuantizationResult quantize_model(const graph::Graph& model, graph::Head head,
   if (config.preset == Preset::kReference) {
     return quantize_reference(model, head, config, images, options, progress);
   }
-  return quantize(graph::for_inference(model, head), config, images, options, progress);
+  return quantize(graph::for_inference(model, head, options.branches), config, images, options,
+                  progress);
 }
 
 }  // namespace yoloquant::quant

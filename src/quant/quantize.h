@@ -49,6 +49,9 @@ struct QuantizeOptions {
   Effort effort = Effort::kFast;
   double seconds = std::numeric_limits<double>::infinity();  // that methods may take
   uint64_t seed = 0;
+  // Of quantize_model: whether RepVGGDW's branches become one conv. The reference preset keeps
+  // them.
+  graph::Branches branches = graph::Branches::kKeep;
 };
 
 // Quantizes an inference graph (batch norms folded). `images` is read when activations are

@@ -85,12 +85,9 @@ graph::Graph reference_weights(const graph::Graph& model, graph::Head head, cons
   for (const auto& [conv, factors] : fold_factors(graph, folded)) {
     grids[conv] = after_folding(grids[conv], factors);
   }
-  graph = graph::merge_parallel_convs(folded);
+  graph = graph::remove_dead_code(folded);
   for (const std::string& conv : graph::conv_names(graph)) {
-    const Tensor& weight = graph.parameter(conv + ".weight");
-    const bool merged = !equal(weight, folded.parameter(conv + ".weight"));
-    graph.quantization[conv].weight =
-        merged ? per_tensor_absmax(weight, scheme.weight_bits) : grids.at(conv);
+    graph.quantization[conv].weight = grids.at(conv);
   }
   graph::check(graph);
   return graph;

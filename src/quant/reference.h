@@ -15,12 +15,11 @@ namespace yoloquant::quant {
 // annotating, weights.
 QuantizationConfig reference_config(const Scheme& scheme);
 
-// Quantizes the weights of a training graph, then keeps a head, folds batch norms and merges
-// RepVGGDW branches. Returns the inference graph annotated with the weights' quantizers. A conv
-// whose batch norm was folded lies on a per-channel grid of scale s |gamma| / sqrt(var + eps),
-// codes negated where gamma is negative, and is annotated so; the sum of two RepVGGDW branches
-// lies on no one grid and is quantized again as a whole, per tensor.
-// A graph without batch norms (from an ONNX file) is quantized per tensor as it is.
+// Quantizes the weights of a training graph, then keeps a head and folds batch norms; RepVGGDW
+// keeps its two branches, each with its own scale. Returns the inference graph annotated with the
+// weights' quantizers. A conv whose batch norm was folded lies on a per-channel grid of scale s
+// |gamma| / sqrt(var + eps), codes negated where gamma is negative, and is annotated so. A graph
+// without batch norms (from an ONNX file) is quantized per tensor as it is.
 graph::Graph reference_weights(const graph::Graph& model, graph::Head head, const Scheme& scheme);
 
 }  // namespace yoloquant::quant

@@ -20,9 +20,8 @@ constexpr float kRounder = 12582912.0F;
 // x^p for x >= 0 to about 1e-5 relative, without a library call, so that loops vectorize. Below
 // 2^-30 the result is far below any error that matters here.
 [[gnu::always_inline]] inline float fast_power(float x, float p) {
-  const float clamped = x > 1e-9F ? x : 1e-9F;
-  const auto bits = std::bit_cast<int32_t>(clamped);
-  // clamped = 2^exponent * m with m in [sqrt(1/2), sqrt(2)).
+  const int32_t bits = std::max(std::bit_cast<int32_t>(x), std::bit_cast<int32_t>(0x1p-30F));
+  // x = 2^exponent * m with m in [sqrt(1/2), sqrt(2)).
   const int32_t exponent = (bits - 0x3F3504F3) >> 23;
   const float m = std::bit_cast<float>(bits - (exponent << 23));
   // log2(m) = 2/ln2 * atanh(t), t = (m - 1) / (m + 1), |t| < 0.172.
@@ -38,8 +37,8 @@ constexpr float kRounder = 12582912.0F;
       1.0F +
       f * (0.693147181F +
            f * (0.240226507F + f * (0.0555041087F + f * (0.00961812911F + f * 0.00133335581F))));
-  const auto low = whole < -126 ? -126 : static_cast<int32_t>(whole);
-  return power * std::bit_cast<float>((low + 127) << 23);
+  const int32_t scale = std::max(static_cast<int32_t>(whole), -126) + 127;
+  return power * std::bit_cast<float>(scale << 23);
 }
 
 struct Power {
