@@ -1,0 +1,160 @@
+#include "pipeline/quantize.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/letterbox.h"
+#include "exec/executor.h"
+#include "model/model.h"
+#include "pipeline/inference_graph.h"
+#include "pipeline/verify.h"
+#include "pipeline/write_checked.h"
+#include "quant/image_calibration_data.h"
+#include "quant/quantize.h"
+
+namespace yoloquant::pipeline {
+namespace {
+
+using graph::Head;
+using Clock = std::chrono::steady_clock;
+
+const Shape& input_shape(const graph::Graph& graph) {
+  return graph.values.at(static_cast<size_t>(graph.inputs.at(0))).shape;
+}
+
+// Anything but plain rounding may look at images.
+bool needs_images(const quant::QuantizationConfig& config) {
+  return config.scheme.quantizes_activations() || config.method != "nearest";
+}
+
+bool has_source(const CalibrationListOptions& options) {
+  return !options.source.empty() || !options.coco_root.empty();
+}
+
+// The raw head that is quantized; end2end only adds the selection to it.
+Head raw_head(Head head) { return head == Head::kEndToEnd ? Head::kOneToOne : head; }
+
+quant::QuantizeOptions quant_options(const QuantizeOptions& options) {
+  quant::QuantizeOptions result;
+  result.calibration.batch = options.batch;
+  result.calibration.device = options.device;
+  result.effort = options.effort;
+  result.seconds = options.seconds;
+  result.seed = options.seed;
+  return result;
+}
+
+data::LoaderOptions loader_options(const graph::Graph& graph, int threads) {
+  const Shape& shape = input_shape(graph);
+  return {.input_width = static_cast<int>(shape[3]),
+          .input_height = static_cast<int>(shape[2]),
+          .threads = threads};
+}
+
+// The first images of the calibration set, or a made-up one where there is none.
+std::vector<Tensor> verification_images(const data::ImageList& images, const graph::Graph& graph,
+                                        int64_t count, QuantizeResult& result) {
+  const Shape& shape = input_shape(graph);
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; i < images.size() && i < static_cast<size_t>(count); ++i) {
+    Tensor tensor(DType::kFloat32, shape);
+    data::letterbox(data::read_image(images[i]), static_cast<int>(shape[3]),
+                    static_cast<int>(shape[2]), tensor.mutable_data<float>());
+    tensors.push_back(std::move(tensor));
+  }
+  if (tensors.empty()) {
+    result.warnings.push_back("compared with the simulator on noise, as there are no images");
+    tensors.push_back(model::formula_tensor("images", shape));
+  }
+  return tensors;
+}
+
+quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::Graph& reference,
+                                         const QuantizeOptions& options,
+                                         quant::CalibrationData& images, Progress& progress) {
+  if (options.config.preset == quant::Preset::kNone) {
+    return quant::quantize(reference, options.config, images, quant_options(options), progress);
+  }
+  // The reference preset looks at the weights before batch norms are folded.
+  graph::Graph whole = model.graph;
+  set_shape(whole, {1, options.image_height, options.image_width});
+  return quant::quantize_model(whole, raw_head(options.head), options.config, images,
+                               quant_options(options), progress);
+}
+
+void check_options(const QuantizeOptions& options) {
+  if (options.batch < 1) fail_usage("the calibration batch must be at least 1");
+  if (options.verify_images < 0) fail_usage("the number of verification images is negative");
+  if (needs_images(options.config) && !has_source(options.calibration)) {
+    fail_usage("{} {} needs images: name a list file or a folder (--calib)",
+               quant::scheme_name(options.config.scheme), options.config.method);
+  }
+}
+
+nlohmann::ordered_json difference_json(const OutputDifference& d) {
+  return {{"max_box_pixels", d.max_box_pixels}, {"mean_box_pixels", d.mean_box_pixels},
+          {"max_score", d.max_score},           {"mean_score", d.mean_score},
+          {"relative_box", d.relative_box},     {"relative_score", d.relative_score}};
+}
+
+}  // namespace
+
+QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::path& out,
+                             const QuantizeOptions& options, Progress& progress) {
+  check_options(options);
+  exec::set_threads(options.threads);
+  QuantizeResult result;
+  result.scheme = quant::scheme_name(options.config.scheme);
+  data::ImageList list;
+  if (has_source(options.calibration)) list = choose_calibration_images(options.calibration);
+
+  const graph::Graph reference =
+      inference_graph(model, raw_head(options.head), graph::Branches::kKeep,
+                      {1, options.image_height, options.image_width});
+  quant::ImageCalibrationData images(list, loader_options(reference, options.threads));
+  const Clock::time_point start = Clock::now();
+  quant::QuantizationResult quantized = quantize_graph(model, reference, options, images, progress);
+  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  result.layers = std::move(quantized.layers);
+  if (needs_images(options.config)) result.calibration_images = images.size();
+
+  const onnx::WriteOptions write_options{
+      .precision = options.precision, .opset = options.opset, .dynamic = options.dynamic};
+  AtomicFile file(out);
+  result.check = write_checked(quantized.graph, file.temporary_path(), write_options);
+  if (options.verify_images > 0) {
+    progress.start("comparing with ONNX Runtime", 1);
+    const bool float16 = options.precision == onnx::Precision::kFloat16;
+    result.verification = with_context(out.string(), [&] {
+      return verify_quantized(
+          quantized.graph, reference, file.temporary_path(),
+          verification_images(list, reference, options.verify_images, result),
+          {.device = options.device, .threads = options.threads, .float16 = float16});
+    });
+    progress.update(1);
+  }
+  if (options.head == Head::kEndToEnd) {
+    // What was compared is everything up to the selection, whose rows may swap on ties.
+    result.check = write_checked(graph::keep_head(quantized.graph, Head::kEndToEnd),
+                                 file.temporary_path(), write_options);
+  }
+  file.commit();
+  result.path = out;
+  progress.finish();
+  return result;
+}
+
+nlohmann::ordered_json verification_json(const Verification& v) {
+  return {{"images", v.images},
+          {"provider", v.provider},
+          {"optimized", difference_json(v.optimized)},
+          {"unoptimized", difference_json(v.unoptimized)},
+          {"quantization", difference_json(v.quantization)},
+          {"bound", {{"relative_box", v.bound_box}, {"relative_score", v.bound_score}}}};
+}
+
+}  // namespace yoloquant::pipeline
