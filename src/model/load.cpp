@@ -42,9 +42,10 @@ Definition infer_definition(const TensorMap& state) {
       if (same_parameters(definition, state)) return definition;
     }
   }
-  fail("the checkpoint holds no model definition, and its {} tensors (such as {}) fit none of the "
-       "built-in ones",
-       state.size(), state.empty() ? "none" : state.begin()->first);
+  fail(
+      "the checkpoint holds no model definition, and its {} tensors (such as {}) fit none of the "
+      "built-in ones",
+      state.size(), state.empty() ? "none" : state.begin()->first);
 }
 
 std::string text_under(const checkpoint::Value& dict, std::string_view key) {
