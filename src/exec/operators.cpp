@@ -1,5 +1,6 @@
 #include "exec/operators.h"
 
+#include <ATen/Context.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/batch_norm.h>
@@ -13,6 +14,7 @@
 #include <ATen/ops/leaky_relu.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/mkldnn_convolution.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/round.h>
@@ -45,12 +47,18 @@ at::Tensor padded(const at::Tensor& x, const std::array<int64_t, 4>& padding, do
 }
 
 at::Tensor convolve(const graph::Conv& op, const NodeParameters& p, const at::Tensor& x) {
-  if (symmetric(op.padding)) {
-    return at::conv2d(x, p.weight, p.bias, op.stride,
-                      at::IntArrayRef(op.padding.data(), 2), op.dilation, op.groups);
+  // On one CPU thread at::conv2d prefers im2col and a matrix product for small kernels, which takes
+  // about twice as long for 1x1 kernels as oneDNN does.
+  if (symmetric(op.padding) && x.is_cpu() && x.scalar_type() == at::kFloat && at::hasMKLDNN()) {
+    return at::mkldnn_convolution(x, p.weight, p.bias, at::IntArrayRef(op.padding.data(), 2),
+                                  op.stride, op.dilation, op.groups);
   }
-  return at::conv2d(padded(x, op.padding, 0), p.weight, p.bias, op.stride,
-                    at::IntArrayRef({0, 0}), op.dilation, op.groups);
+  if (symmetric(op.padding)) {
+    return at::conv2d(x, p.weight, p.bias, op.stride, at::IntArrayRef(op.padding.data(), 2),
+                      op.dilation, op.groups);
+  }
+  return at::conv2d(padded(x, op.padding, 0), p.weight, p.bias, op.stride, at::IntArrayRef({0, 0}),
+                    op.dilation, op.groups);
 }
 
 at::Tensor activate(const graph::Activation& op, const at::Tensor& x) {
@@ -112,10 +120,9 @@ Tensors anchor_grid(const graph::AnchorGrid& op, const Tensors& features) {
     const int64_t width = features[level].size(3);
     const at::Tensor x = at::add(at::arange(width, options), 0.5).view({1, width});
     const at::Tensor y = at::add(at::arange(height, options), 0.5).view({height, 1});
-    points.push_back(at::stack({x.expand({height, width}).reshape({-1}),
-                                y.expand({height, width}).reshape({-1})}));
-    strides.push_back(
-        at::full({height * width}, static_cast<double>(op.strides[level]), options));
+    points.push_back(at::stack(
+        {x.expand({height, width}).reshape({-1}), y.expand({height, width}).reshape({-1})}));
+    strides.push_back(at::full({height * width}, static_cast<double>(op.strides[level]), options));
   }
   return {at::cat(points, 1).unsqueeze(0), at::cat(strides, 0).view({1, 1, -1})};
 }
@@ -153,8 +160,7 @@ struct Apply {
   Tensors operator()(const graph::Elementwise& op) const { return {combine(op, in[0], in[1])}; }
   Tensors operator()(const graph::MaxPool& op) const { return {pool(op, in[0])}; }
   Tensors operator()(const graph::Upsample& op) const {
-    return {at::upsample_nearest2d(in[0],
-                                   {in[0].size(2) * op.factor, in[0].size(3) * op.factor})};
+    return {at::upsample_nearest2d(in[0], {in[0].size(2) * op.factor, in[0].size(3) * op.factor})};
   }
   Tensors operator()(const graph::Concat& op) const { return {at::cat(in, op.axis)}; }
   Tensors operator()(const graph::Split& op) const {
@@ -178,8 +184,8 @@ std::vector<at::Tensor> apply(const graph::Node& node, const NodeParameters& par
   return std::visit(Apply{parameters, inputs}, node.op);
 }
 
-at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& scale,
-                         const at::Tensor& zero_point, int64_t qmin, int64_t qmax) {
+at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& zero_point,
+                         int64_t qmin, int64_t qmax) {
   const at::Tensor code = at::clamp(at::add(at::round(at::div(x, scale)), zero_point), qmin, qmax);
   return at::mul(at::sub(code, zero_point), scale);
 }
