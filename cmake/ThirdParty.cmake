@@ -21,10 +21,12 @@ function(yoloquant_import_torch root)
     endif()
   endforeach()
   if(TARGET yoloquant_torch_torch_cuda)
-    # Loading it registers the CUDA operators; no symbol of it is named. The CUDA libraries that it
+    # Loading it registers the CUDA operators; no symbol of it is named, so the linker must be told
+    # to keep it. Programs that need no LibTorch say so with a property. The CUDA libraries that it
     # needs in turn are found through its own RUNPATH when the program starts.
+    set(wanted "$<NOT:$<BOOL:$<TARGET_PROPERTY:YOLOQUANT_WITHOUT_TORCH>>>")
     target_link_options(yoloquant_torch INTERFACE
-      "-Wl,--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,--pop-state"
+      "$<${wanted}:-Wl,--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,--pop-state>"
       -Wl,--allow-shlib-undefined)
   endif()
 endfunction()
