@@ -104,7 +104,7 @@ CheckReport check_bytes(std::string_view bytes, const std::filesystem::path& fol
 }
 
 nlohmann::json to_json(const CheckReport& report) {
-  return {
+  const nlohmann::json json = {
       {"op_counts", report.op_counts},
       {"inputs", values_json(report.inputs)},
       {"outputs", values_json(report.outputs)},
@@ -117,6 +117,8 @@ nlohmann::json to_json(const CheckReport& report) {
       {"metadata", report.metadata},
       {"problems", report.problems},
       {"warnings", report.warnings}};
+  // Names in the file may be any bytes; JSON is UTF-8.
+  return nlohmann::json::parse(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace yoloquant::onnx

@@ -1,5 +1,6 @@
 #include "onnx/verify.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/error.h"
@@ -32,6 +33,12 @@ struct Scope {
   }
 };
 
+// Names in the file may hold line breaks and other control characters.
+std::string printable(std::string text) {
+  std::ranges::replace_if(text, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  return text;
+}
+
 class Verifier {
  public:
   Verifier(const pb::ModelProto& model, const std::filesystem::path& folder)
@@ -51,12 +58,12 @@ class Verifier {
   template <typename... Args>
   void problem(fmt::format_string<Args...> format, Args&&... args) {
     if (findings_.problems.size() >= CheckReport::kMaxFindings) return;
-    findings_.problems.push_back(fmt::format(format, std::forward<Args>(args)...));
+    findings_.problems.push_back(printable(fmt::format(format, std::forward<Args>(args)...)));
   }
   template <typename... Args>
   void warning(fmt::format_string<Args...> format, Args&&... args) {
     if (findings_.warnings.size() >= CheckReport::kMaxFindings) return;
-    findings_.warnings.push_back(fmt::format(format, std::forward<Args>(args)...));
+    findings_.warnings.push_back(printable(fmt::format(format, std::forward<Args>(args)...)));
   }
 
   void visit(const pb::GraphProto& graph, const Scope* outer, int depth) {

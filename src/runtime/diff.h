@@ -23,7 +23,7 @@ std::vector<Tensor> random_inputs(const Session& session, uint64_t seed = 0,
 
 struct DiffOptions {
   bool per_node = false;  // look at every value that both models make under the same name
-  SessionOptions session;
+  SessionOptions session = {};
 };
 
 // How far a value of model B is from the same value of model A.

@@ -13,7 +13,7 @@ namespace {
 using graph::Head;
 using onnx::Precision;
 
-const runtime::SessionOptions kCpu{.provider = runtime::Provider::kCpu, .threads = 2};
+const runtime::SessionOptions kCpu{.provider = runtime::Provider::kCpu, .threads = 1};
 
 Tensor run_file(const graph::Graph& graph, const onnx::WriteOptions& options, const Tensor& image) {
   return runtime::Session::from_bytes(onnx::serialize(graph, options), kCpu).run({image}).at(0);
