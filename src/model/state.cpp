@@ -55,6 +55,13 @@ void load_state(graph::Graph& graph, const TensorMap& state) {
       parameter = parameter.dtype() == DType::kInt64 ? found->second : found->second.to_float32();
     }
   }
+  // One module in Ultralytics' model, two nodes in the graph.
+  for (auto& [name, parameter] : graph.parameters) {
+    const size_t at = name.find(kSecondDfl);
+    if (at == std::string::npos) continue;
+    std::string first = name;
+    parameter = graph.parameter(first.erase(at, kSecondDfl.find("dfl.")));
+  }
   for (const auto& [name, value] : state) {
     if (!graph.parameters.contains(name)) unexpected.push_back(name);
   }
