@@ -76,7 +76,7 @@ JsonArrayStream::JsonArrayStream(const std::filesystem::path& path, size_t batch
   std::error_code error;
   file_size_ = std::filesystem::file_size(path, error);
   if (error || !file_) fail("{}: cannot open the file", name_);
-  window_.resize(batch_bytes_ + kPadding);
+  window_.resize(1 + std::min<uint64_t>(batch_bytes_, file_size_) + kPadding);
 }
 
 bool JsonArrayStream::refill() {
@@ -89,7 +89,9 @@ bool JsonArrayStream::refill() {
   if (end_ > kMaxElementBytes) {
     fail("{}: byte {}: an element is longer than {} bytes", name_, base_, kMaxElementBytes);
   }
-  if (window_.size() < end_ + batch_bytes_ / 2 + kPadding) window_.resize(window_.size() * 2);
+  const uint64_t left = file_size_ - std::min(file_size_, base_ + end_);
+  const size_t wanted = std::min<uint64_t>(batch_bytes_ / 2 + 1, left);
+  if (window_.size() < end_ + wanted + kPadding) window_.resize(window_.size() * 2);
   file_.read(window_.data() + end_, static_cast<std::streamsize>(window_.size() - kPadding - end_));
   const auto count = static_cast<size_t>(file_.gcount());
   end_ += count;

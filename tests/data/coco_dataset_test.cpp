@@ -33,7 +33,9 @@ constexpr const char* kSmall = R"({
 class CocoFile : public testing::Test {
  protected:
   CocoDataset read(const std::string& text) {
-    std::ofstream(folder_ / "a.json", std::ios::binary) << text;  // quicker than write_file
+    // Not written over, which would wait for the disk, as write_file does.
+    std::filesystem::remove(folder_ / "a.json");
+    std::ofstream(folder_ / "a.json", std::ios::binary) << text;
     return CocoDataset::read(folder_ / "a.json");
   }
   std::string message(const std::string& text) {
