@@ -85,7 +85,6 @@ class PickleWriter {
   std::unordered_map<const void*, uint32_t> containers_;
   std::unordered_map<std::string, uint32_t> strings_;
   std::unordered_map<std::string, uint32_t> globals_;
-  std::unordered_map<const std::byte*, size_t> storages_;
 };
 
 uint32_t PickleWriter::memoize() {
@@ -287,11 +286,8 @@ void PickleWriter::write_tensor(const Value& value) {
 }
 
 void PickleWriter::write_storage(const Tensor& tensor) {
-  size_t key = result_.storages.size();
-  if (tensor.size() > 0) {
-    key = storages_.try_emplace(tensor.bytes().data(), key).first->second;
-  }
-  if (key == result_.storages.size()) result_.storages.push_back(tensor);
+  const size_t key = result_.storages.size();
+  result_.storages.push_back(tensor);
   put(Opcode::kMark);
   write_string("storage");
   write_global("torch", std::string(torch_storage_name(tensor.dtype())));

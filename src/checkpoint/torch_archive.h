@@ -29,7 +29,8 @@ Value read_torch_bytes(std::span<const std::byte> bytes, std::shared_ptr<const v
                        const TorchReadOptions& options = {});
 
 // Writes `value` so that torch.load(weights_only=True) reads it: plain values and tensors only.
-// Throws Error naming the key of anything else. Tensors that share memory share their record.
+// Throws Error naming the key of anything else. See
+// write_pickle_with_tensors for what is shared.
 void write_torch_file(const std::filesystem::path& path, const Value& value,
                       ZipWriter::Zip64 zip64 = ZipWriter::Zip64::kWhenNeeded);
 

@@ -53,7 +53,7 @@ std::string storage(const std::string& type, const std::string& key, int count) 
 }
 
 // A one-dimensional tensor.
-std::string tensor(const std::string& from, int offset, int size, int stride) {
+std::string tensor_pickle(const std::string& from, int offset, int size, int stride) {
   const auto number = [](int value) {
     return std::string("J") + le32(static_cast<uint32_t>(value));
   };
@@ -63,7 +63,7 @@ std::string tensor(const std::string& from, int offset, int size, int stride) {
 
 TEST(TorchArchive, Tensors) {
   const Tensor half =
-      read_archive(archive_with(tensor(storage("HalfStorage", "0", 8), 2, 3, 2))).tensor();
+      read_archive(archive_with(tensor_pickle(storage("HalfStorage", "0", 8), 2, 3, 2))).tensor();
   EXPECT_EQ(half.dtype(), DType::kFloat16);
   EXPECT_EQ(half.shape(), Shape{3});
   EXPECT_EQ(half.half_bits()[0], 0x0101);
@@ -84,28 +84,30 @@ TEST(TorchArchive, TensorsKeepTheFileAlive) {
 }
 
 TEST(TorchArchive, MalformedTensors) {
-  EXPECT_THAT(error_of(archive_with(tensor(storage("FloatStorage", "0", 4), 1, 4, 1))),
+  EXPECT_THAT(error_of(archive_with(tensor_pickle(storage("FloatStorage", "0", 4), 1, 4, 1))),
               HasSubstr("reaches outside of storage 0"));
-  EXPECT_THAT(error_of(archive_with(tensor(storage("FloatStorage", "0", 5), 0, 1, 1))),
+  EXPECT_THAT(error_of(archive_with(tensor_pickle(storage("FloatStorage", "0", 5), 0, 1, 1))),
               HasSubstr("declares 5 elements, its record has 16 bytes"));
-  EXPECT_THAT(error_of(archive_with(tensor(storage("FloatStorage", "0", -1), 0, 1, 1))),
+  EXPECT_THAT(error_of(archive_with(tensor_pickle(storage("FloatStorage", "0", -1), 0, 1, 1))),
               HasSubstr("declares -1 elements"));
-  EXPECT_THAT(error_of(archive_with(tensor(storage("FloatStorage", "9", 4), 0, 1, 1))),
+  EXPECT_THAT(error_of(archive_with(tensor_pickle(storage("FloatStorage", "9", 4), 0, 1, 1))),
               HasSubstr("lacks the record archive/data/9"));
-  EXPECT_THAT(error_of(archive_with(tensor(storage("ComplexFloatStorage", "0", 2), 0, 1, 1))),
-              HasSubstr("torch.ComplexFloatStorage are not supported"));
-  EXPECT_THAT(error_of(archive_with(tensor("K\x01", 0, 1, 1))),
+  EXPECT_THAT(
+      error_of(archive_with(tensor_pickle(storage("ComplexFloatStorage", "0", 2), 0, 1, 1))),
+      HasSubstr("torch.ComplexFloatStorage are not supported"));
+  EXPECT_THAT(error_of(archive_with(tensor_pickle("K\x01", 0, 1, 1))),
               HasSubstr("expected a storage, found an integer"));
 }
 
 TEST(TorchArchive, HugeViewOfASmallStorage) {
-  EXPECT_THAT(error_of(archive_with(tensor(storage("ByteStorage", "0", 16), 0, 2'000'000'000, 0))),
-              HasSubstr("far larger than the file"));
-  EXPECT_EQ(error_of(archive_with(tensor(storage("ByteStorage", "0", 16), 0, 1000, 0))), "");
+  EXPECT_THAT(
+      error_of(archive_with(tensor_pickle(storage("ByteStorage", "0", 16), 0, 2'000'000'000, 0))),
+      HasSubstr("far larger than the file"));
+  EXPECT_EQ(error_of(archive_with(tensor_pickle(storage("ByteStorage", "0", 16), 0, 1000, 0))), "");
 }
 
 TEST(TorchArchive, ManyLargeViewsOfASmallStorage) {
-  const std::string one = tensor(storage("ByteStorage", "0", 16), 0, 10'000'000, 0);
+  const std::string one = tensor_pickle(storage("ByteStorage", "0", 16), 0, 10'000'000, 0);
   EXPECT_EQ(error_of(archive_with(one)), "");
   EXPECT_THAT(error_of(archive_with(std::string("(") + one + one + one + "t")),
               HasSubstr("far larger than the file"));
@@ -146,7 +148,8 @@ TEST(TorchArchive, NothingRuns) {
 
 TEST(TorchArchive, RoundTripOfAllKinds) {
   TemporaryFolder folder;
-  const Tensor shared = Tensor::from<float>({2}, std::vector<float>{1, 2});
+  const Tensor tensor = Tensor::from<float>({2}, std::vector<float>{1, 2});
+  const Value shared = tensor;
   Value root = Value::dict({{"none", {}},
                             {"bools", Value::tuple({true, false})},
                             {"ints", Value::list({0, 255, 256, -1, int64_t{1} << 40, INT64_MIN})},
@@ -159,7 +162,8 @@ TEST(TorchArchive, RoundTripOfAllKinds) {
                             {"dtype", Value(Global{"torch", "float16"})},
                             {"ordered", Value::ordered_dict({{3, "x"}})},
                             {"a", shared},
-                            {"b", shared}});
+                            {"b", shared},
+                            {"copy", tensor}});
   const Value list = Value::list({1});
   root.set_item("same", Value::list({list, list}));
   write_torch_file(folder / "a.pt", root);
@@ -167,8 +171,8 @@ TEST(TorchArchive, RoundTripOfAllKinds) {
   EXPECT_EQ(to_json(back), to_json(root));
   EXPECT_TRUE(back.find("ordered")->is_ordered_dict());
   EXPECT_EQ(back.find("same")->items()[0].identity(), back.find("same")->items()[1].identity());
-  EXPECT_TRUE(equal(back.find("b")->tensor(), shared));
-  EXPECT_EQ(write_pickle_with_tensors(root).storages.size(), 1U);
+  EXPECT_TRUE(equal(back.find("b")->tensor(), tensor));
+  EXPECT_EQ(write_pickle_with_tensors(root).storages.size(), 2U);  // copies are separate
 }
 
 TEST(TorchArchive, WhatCannotBeWrittenIsNamed) {
