@@ -151,10 +151,16 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
 nlohmann::ordered_json verification_json(const Verification& v) {
   return {{"images", v.images},
           {"provider", v.provider},
+          {"convs", v.convs},
+          {"worst_conv", v.worst_conv},
+          {"worst_conv_name", v.worst_conv_name},
           {"optimized", difference_json(v.optimized)},
           {"unoptimized", difference_json(v.unoptimized)},
           {"quantization", difference_json(v.quantization)},
-          {"bound", {{"relative_box", v.bound_box}, {"relative_score", v.bound_score}}}};
+          {"bound",
+           {{"worst_conv", v.bound_conv},
+            {"relative_box", v.bound_box},
+            {"relative_score", v.bound_score}}}};
 }
 
 }  // namespace yoloquant::pipeline

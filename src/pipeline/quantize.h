@@ -52,14 +52,22 @@ struct OutputDifference {
   double mean_box_pixels = 0;
   double max_score = 0;
   double mean_score = 0;
-  // sqrt(sum (a - b)^2 / sum b^2), boxes and scores apart since boxes would drown the scores.
+  // sqrt(sum (a - b)^2 / sum f^2) with f the float model's outputs. Boxes and scores apart, since
+  // boxes would drown the scores.
   double relative_box = 0;
   double relative_score = 0;
 };
 
 // The written file against the simulator (exec::Executor on the annotated graph).
 struct Verification {
-  int64_t images = 0;             // 0: not verified
+  int64_t images = 0;  // 0: not verified
+  // Each quantized conv by itself, both given the input that ONNX Runtime has for it: the largest
+  // relative L2 difference of outputs, and where. Only for files that compute in float32.
+  int64_t convs = 0;
+  double worst_conv = 0;
+  std::string worst_conv_name;
+  double bound_conv = 0;
+  // Whole model.
   OutputDifference optimized;     // ONNX Runtime with graph optimizations - simulator
   OutputDifference unoptimized;   // ONNX Runtime without - simulator
   OutputDifference quantization;  // simulator - float model: the scale of what is tolerated

@@ -23,10 +23,10 @@ Verification verify_quantized(const graph::Graph& annotated, const graph::Graph&
                               const std::filesystem::path& file, const std::vector<Tensor>& images,
                               const VerifyOptions& options);
 
-// a - b for raw outputs of one shape, as a running sum over images.
+// a - b for raw outputs of one shape, relative to `scale`, as a running sum over images.
 class DifferenceSum {
  public:
-  void add(const Tensor& a, const Tensor& b);
+  void add(const Tensor& a, const Tensor& b, const Tensor& scale);
   OutputDifference result() const;
 
  private:
@@ -34,13 +34,24 @@ class DifferenceSum {
     double max = 0;
     double sum = 0;
     double squares = 0;
-    double reference_squares = 0;
+    double scale_squares = 0;
     int64_t count = 0;
-    void add(std::span<const float> a, std::span<const float> b);
+    void add(std::span<const float> a, std::span<const float> b, std::span<const float> scale);
     double relative() const;
   };
   Part boxes_;
   Part scores_;
 };
+
+struct ConvDifference {
+  int64_t convs = 0;
+  double worst = 0;  // relative L2
+  std::string name;
+};
+
+// Each quantized conv of `annotated` by itself: ONNX Runtime's output in `file` against the
+// simulator's for the same input.
+ConvDifference compare_convs(const graph::Graph& annotated, const std::filesystem::path& file,
+                             const Tensor& image, const VerifyOptions& options);
 
 }  // namespace yoloquant::pipeline
