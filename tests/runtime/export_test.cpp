@@ -23,13 +23,42 @@ Tensor run_executor(const graph::Graph& graph, const Tensor& image) {
   return exec::Executor(graph, {.device = "cpu"}).run({image}).at(0);
 }
 
+// Rows of a [N, K, 6] output; those of equal score may come in any order.
+void expect_same_detections(const Tensor& a, const Tensor& b, float tolerance) {
+  ASSERT_EQ(a.shape(), b.shape());
+  const auto left = a.data<float>();
+  const auto right = b.data<float>();
+  for (size_t row = 0; row < left.size() / 6; ++row) {
+    EXPECT_NEAR(left[row * 6 + 4], right[row * 6 + 4], 1e-5) << "row " << row;
+    bool found = false;
+    for (size_t other = 0; other < right.size() / 6 && !found; ++other) {
+      found = true;
+      for (size_t i = 0; i < 6; ++i) {
+        found = found && std::abs(left[row * 6 + i] - right[other * 6 + i]) <= tolerance;
+      }
+    }
+    EXPECT_TRUE(found) << "row " << row << " has no partner";
+  }
+}
+
 class EveryModel : public testing::TestWithParam<std::string> {};
 
-TEST_P(EveryModel, GivesTheExecutorsOutputs) {
+TEST_P(EveryModel, GivesTheExecutorsOutputsInAllHeadsAndPrecisions) {
   const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
-  const graph::Graph graph = test::formula_graph(GetParam(), Head::kOneToMany);
-  const Tensor expected = run_executor(graph, image);
-  EXPECT_LT(test::relative_error(run_file(graph, {}, image), expected), 1e-4);
+  graph::Graph both = model::build(model::load_definition(GetParam() + ".yaml"), 64, 64);
+  model::set_formula_parameters(both);
+  const graph::Graph one2many = for_inference(both, Head::kOneToMany);
+  const Tensor raw = run_executor(one2many, image);
+  EXPECT_LT(test::relative_error(run_file(one2many, {}, image), raw), 1e-4);
+  // The end-to-end file contains the one2one head; its float16 half decides on the same scores.
+  const graph::Graph end2end = for_inference(both, Head::kEndToEnd);
+  const Tensor detections = run_executor(end2end, image);
+  expect_same_detections(run_file(end2end, {}, image), detections, 1e-2F);
+  const Tensor half = run_file(end2end, {.precision = Precision::kFloat16}, image);
+  ASSERT_EQ(half.shape(), detections.shape());
+  for (size_t i = 4; i < static_cast<size_t>(half.size()); i += 6) {
+    EXPECT_NEAR(half.data<float>()[i], detections.data<float>()[i], 2e-2) << i;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Yolov10, EveryModel,
@@ -64,24 +93,6 @@ TEST(Export, DynamicFilesRunAtAnySizeAndBatch) {
     const Tensor image = model::formula_tensor("images", shape);
     const Tensor output = session.run({image}).at(0);
     EXPECT_LT(test::relative_error(output, run_executor(raw, image)), 1e-4);
-  }
-}
-
-// Rows of a [N, K, 6] output; those of equal score may come in any order.
-void expect_same_detections(const Tensor& a, const Tensor& b, float tolerance) {
-  ASSERT_EQ(a.shape(), b.shape());
-  const auto left = a.data<float>();
-  const auto right = b.data<float>();
-  for (size_t row = 0; row < left.size() / 6; ++row) {
-    EXPECT_NEAR(left[row * 6 + 4], right[row * 6 + 4], 1e-5) << "row " << row;
-    bool found = false;
-    for (size_t other = 0; other < right.size() / 6 && !found; ++other) {
-      found = true;
-      for (size_t i = 0; i < 6; ++i) {
-        found = found && std::abs(left[row * 6 + i] - right[other * 6 + i]) <= tolerance;
-      }
-    }
-    EXPECT_TRUE(found) << "row " << row << " has no partner";
   }
 }
 
