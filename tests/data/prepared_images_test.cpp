@@ -71,6 +71,17 @@ TEST_F(Loader, BadImagesAreReportedInOrderAndSkipped) {
   EXPECT_NE(errors.find("22.png"), std::string::npos) << errors;
 }
 
+// Nothing beyond the look-ahead is read: files that vanish later are missed.
+TEST_F(Loader, ReadsNoFurtherThanTheLookAhead) {
+  PreparedImages images(list_, {32, 32, 4, 2});
+  PreparedImage image;
+  ASSERT_TRUE(images.next(image));
+  for (size_t i = 3; i < list_.size(); ++i) std::filesystem::remove(list_[i]);
+  ASSERT_TRUE(images.next(image));
+  ASSERT_TRUE(images.next(image));
+  EXPECT_THROW(images.next(image), Error);
+}
+
 TEST_F(Loader, StopsEarly) {
   for (int taken = 0; taken < 4; ++taken) {
     PreparedImages images(list_, {32, 32, 3, 4});
