@@ -30,7 +30,7 @@ void prepare_images(benchmark::State& state) {
   const data::ImageList list = bench_images();
   data::LoaderOptions options;
   options.threads = static_cast<int>(state.range(0));
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     data::PreparedImages images(list, options);
     data::PreparedImage image;
     while (images.next(image)) benchmark::DoNotOptimize(image.input.data());
@@ -41,7 +41,8 @@ BENCHMARK(prepare_images)->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMilli
 
 void decode_jpeg(benchmark::State& state) {
   const data::ImageList list = bench_images();
-  for (auto _ : state) benchmark::DoNotOptimize(data::read_image(list[0]).bgr.data());
+  for ([[maybe_unused]] auto _ : state)
+    benchmark::DoNotOptimize(data::read_image(list[0]).bgr.data());
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(decode_jpeg)->Unit(benchmark::kMillisecond);
@@ -51,7 +52,7 @@ void letterbox_image(benchmark::State& state) {
   const int width = static_cast<int>(state.range(0));
   const data::Image image(width, width * 3 / 4);
   std::vector<float> input(3 * 640 * 640);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     data::letterbox(image, 640, 640, input);
     benchmark::DoNotOptimize(input.data());
   }
@@ -78,7 +79,7 @@ std::vector<float> random_head(int64_t share) {
 
 void nms_one2many(benchmark::State& state) {
   const std::vector<float> raw = random_head(state.range(0));
-  for (auto _ : state) benchmark::DoNotOptimize(eval::decode_one2many(raw, 80));
+  for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(eval::decode_one2many(raw, 80));
   state.SetItemsProcessed(state.iterations());
 }
 // About 1300 candidates, as real images have; 21000; and all 672000.
@@ -86,7 +87,7 @@ BENCHMARK(nms_one2many)->Arg(9)->Arg(5)->Arg(0)->Unit(benchmark::kMillisecond);
 
 void topk_one2one(benchmark::State& state) {
   const std::vector<float> raw = random_head(9);
-  for (auto _ : state) benchmark::DoNotOptimize(eval::decode_one2one(raw, 80));
+  for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(eval::decode_one2one(raw, 80));
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(topk_one2one)->Unit(benchmark::kMillisecond);
@@ -115,7 +116,8 @@ eval::MatchTable random_matches(uint32_t images) {
 
 void bootstrap_100_resamples(benchmark::State& state) {
   const eval::MatchTable table = random_matches(static_cast<uint32_t>(state.range(0)));
-  for (auto _ : state) benchmark::DoNotOptimize(eval::bootstrap(table, {.resamples = 100}));
+  for ([[maybe_unused]] auto _ : state)
+    benchmark::DoNotOptimize(eval::bootstrap(table, {.resamples = 100}));
 }
 BENCHMARK(bootstrap_100_resamples)->Arg(100)->Arg(5000)->Unit(benchmark::kMillisecond);
 
