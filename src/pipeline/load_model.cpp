@@ -20,7 +20,6 @@ constexpr int64_t kDefaultExtent = 640;
 int64_t extent_or_default(int64_t extent) { return extent > 0 ? extent : kDefaultExtent; }
 
 LoadedModel load_checkpoint(const std::string& path, const LoadOptions& options) {
-  if (options.seed) fail_usage("{}: a seed is for definitions; a checkpoint has weights", path);
   LoadedModel model;
   checkpoint::ReadOptions read_options;
   read_options.optimizer = false;
@@ -55,7 +54,6 @@ LoadedModel load_definition(const std::string& path, const LoadOptions& options)
 }
 
 LoadedModel load_onnx(const std::string& path, const LoadOptions& options) {
-  if (options.seed) fail_usage("{}: a seed is for definitions; an ONNX file has weights", path);
   LoadedModel model;
   onnx::ReadOptions read_options;
   if (options.image_height > 0 || options.image_width > 0) {

@@ -34,14 +34,17 @@ struct RunResult {
   std::vector<StageResult> stages;
 };
 
-// Baseline export, calibration list, and for each scheme quantization, check and evaluation; then
-// the comparison. What it leaves in the run root:
-//   onnx/NAME_fp32.onnx, onnx/NAME_SCHEME.onnx   the models
-//   onnx/*.json                                  checks, layers and verification of each
-//   metrics/VARIANT/{metrics.json,detections.json,per_class.csv}, metrics/latency.json,
-//   metrics/differences.json                     paired with the baseline, with intervals
+// Baseline export, calibration list, and for each scheme quantization, clean-up, check and
+// evaluation; then the comparison. What it leaves in the run root (formats: docs/formats.md):
+//   onnx/NAME_VARIANT.onnx           the models; VARIANT is fp32, fp16 or a scheme
+//   onnx/NAME_VARIANT.check.json     operators, inputs, outputs, problems
+//   onnx/NAME_SCHEME.quantize.json   layers, and the comparison with the simulator
+//   onnx/raw/                        quantized files before clean-up
+//   metrics/VARIANT/{metrics.json,detections.json,per_class.csv}
+//   metrics/latency.json             all variants in turn
+//   metrics/differences.json         mAP against the baseline, paired, with intervals
 //   calib.txt, config.yaml, environment.json, journal.jsonl, logs/run.log
-//   summary.md, summary.json, map.svg
+//   summary.md, summary.json, summary.svg
 // Throws Error when the root is in use or holds a run and `resume` is false. After any interruption
 // a call with `resume` ends the same.
 RunResult run_pipeline(const RunOptions& options, Progress& progress = Progress::none());

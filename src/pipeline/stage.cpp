@@ -39,6 +39,20 @@ std::map<std::string, std::string> output_digests(const RunRoot& root, const Sta
   return digests;
 }
 
+// Puts the stage's name in front of its tasks, and stops when asked to.
+class StageProgress : public InterruptibleProgress {
+ public:
+  StageProgress(Progress& sink, std::string stage)
+      : InterruptibleProgress(sink), stage_(std::move(stage)) {}
+
+  void start(std::string_view task, int64_t total) override {
+    InterruptibleProgress::start(fmt::format("{}: {}", stage_, task), total);
+  }
+
+ private:
+  std::string stage_;
+};
+
 bool outputs_unchanged(const RunRoot& root, const Stage& stage, const JournalEntry& entry) {
   for (const fs::path& output : stage.outputs) {
     const auto recorded = entry.outputs.find(output.string());
@@ -74,8 +88,8 @@ StageResult run_stage(RunRoot& root, const Stage& stage, Progress& progress) {
     root.log(stage.name + ": start");
     const Clock::time_point start = Clock::now();
     try {
-      InterruptibleProgress interruptible(progress);
-      stage.run(interruptible);
+      StageProgress stage_progress(progress, stage.name);
+      stage.run(stage_progress);
     } catch (const std::exception& error) {
       root.log(fmt::format("{}: failed: {}", stage.name, error.what()));
       throw;

@@ -29,12 +29,15 @@ struct VariantVerification {
   double max_box_pixels = 0;
   double max_score = 0;
   double relative_score = 0;
+  double worst_conv = 0;  // relative, a conv by itself
 };
 
 struct Variant {
   std::string name;    // "fp32", "fp16", "w8a8"
   std::string method;  // "", "nearest", later "qat"
   std::string onnx;    // path below the run root; so are all below
+  std::string check;
+  std::string quantize;  // "" for a baseline
   std::string metrics;
   int64_t file_bytes = 0;
   std::map<std::string, int64_t> op_counts;
@@ -56,7 +59,8 @@ struct StageTime {
 struct RunSummary {
   std::string title;  // "yolov10n"
   std::string model;  // what was given
-  std::string data;   // "coco, val2017, 50 images"
+  std::string data;   // "coco, val2017"
+  int64_t image_count = 0;
   std::string head;
   std::string image_size;         // "640 x 640"
   std::string hardware;           // "2 CPUs, ...; no GPU"
@@ -70,9 +74,10 @@ struct RunSummary {
 // that did not shrink.
 std::vector<std::string> findings(const RunSummary& summary);
 
+// A table of the variants, findings, where each figure is from, and stage times.
 std::string summary_markdown(const RunSummary& summary);
 nlohmann::ordered_json summary_json(const RunSummary& summary);
-// mAP and file size of each variant as bars.
+// mAP (with its interval) and file size of each variant as bars. Standalone SVG.
 std::string summary_svg(const RunSummary& summary);
 
 }  // namespace yoloquant::report

@@ -1,0 +1,48 @@
+#include "pipeline/run_compare.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "data/coco_dataset.h"
+#include "eval/bootstrap.h"
+#include "eval/detections_json.h"
+#include "eval/metrics.h"
+
+namespace yoloquant::pipeline {
+namespace {
+
+// The images that a variant was evaluated on.
+std::vector<int64_t> evaluated_images(const RunPlan& plan, const PlannedVariant& variant) {
+  const auto json = nlohmann::json::parse(read_file(plan.root / variant.metrics_json()));
+  return json.at("yoloquant").at("image_ids").get<std::vector<int64_t>>();
+}
+
+}  // namespace
+
+nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress) {
+  const EvalOptions& options = plan.options.eval;
+  const auto dataset = data::CocoDataset::open(options.coco_root, options.split);
+  const std::vector<int64_t> ids = evaluated_images(plan, plan.variants.front());
+  const auto matches = [&](const PlannedVariant& variant) {
+    return eval::evaluate_coco(dataset, ids,
+                               eval::read_detections(plan.root / variant.detections()),
+                               {.threads = options.threads, .keep_matches = true})
+        .matches;
+  };
+  const eval::MatchTable baseline = matches(plan.variants.front());
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  progress.start("resampling", static_cast<int64_t>(plan.variants.size()) - 1);
+  for (size_t i = 1; i < plan.variants.size(); ++i) {
+    const auto difference = eval::bootstrap_difference(baseline, matches(plan.variants[i]),
+                                                       {.resamples = options.bootstrap_resamples,
+                                                        .seed = options.bootstrap_seed,
+                                                        .threads = options.threads});
+    json[plan.variants[i].name] = {{"mAP_50_95", eval::interval_json(difference.map_50_95)},
+                                   {"mAP_50", eval::interval_json(difference.map_50)}};
+    progress.update(static_cast<int64_t>(i));
+  }
+  progress.finish();
+  return json;
+}
+
+}  // namespace yoloquant::pipeline

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/progress.h"
+#include "pipeline/run_plan.h"
+
+// Internal to the layer.
+namespace yoloquant::pipeline {
+
+// mAP of each variant minus the baseline's on the same images, with bootstrap intervals, from the
+// written detections: {VARIANT: {"mAP_50_95": {estimate, low, high, standard_error}, "mAP_50"}}.
+nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress);
+
+}  // namespace yoloquant::pipeline
