@@ -56,6 +56,8 @@ void take_module_fields(Checkpoint& checkpoint, const Value& module) {
 }
 
 void take_dict_fields(Checkpoint& checkpoint, const Value& root, const ReadOptions& options) {
+  constexpr size_t kMaxKeys = 10'000;
+  if (root.entries().size() > kMaxKeys) fail("a dict of more than {} keys", kMaxKeys);
   for (const auto& [name, value] : root.entries()) {
     const std::string key = name.is_string() ? name.as_string() : to_json(name);
     if (key == "optimizer") {

@@ -15,7 +15,7 @@
 namespace yoloquant::checkpoint {
 
 struct PickleLimits {
-  size_t max_depth = 1000;         // containers within containers
+  size_t max_depth = 500;          // containers within containers
   size_t max_items = 8'000'000;    // values pushed in all
   size_t max_integer_bytes = 256;  // of one big integer
 };

@@ -12,7 +12,9 @@ namespace {
 
 // A pickle can share modules so that the tree has far more names than the file has bytes.
 constexpr size_t kMaxTensors = 1'000'000;
-constexpr size_t kMaxModules = 1'000'000;
+constexpr size_t kMaxModules = 100'000;
+constexpr size_t kMaxModuleDepth = 500;
+constexpr size_t kMaxAttributes = 10'000;
 constexpr size_t kMaxNameSize = 4096;
 
 // A dict under an attribute of a module, or nullptr when it has none.
@@ -44,7 +46,10 @@ class Collector {
 class ModuleWalk {
  public:
   void visit(const Value& value, const std::string& prefix) {
-    if (prefix.size() > kMaxNameSize || ++modules_ > kMaxModules) fail("too many submodules");
+    if (++modules_ > kMaxModules) fail("more than {} submodules", kMaxModules);
+    if (prefix.size() > kMaxNameSize || on_path_.size() >= kMaxModuleDepth) {
+      fail("submodules are nested more than {} deep", kMaxModuleDepth);
+    }
     if (!on_path_.insert(value.identity()).second) {
       fail("module {} contains itself", prefix.empty() ? "(root)" : prefix);
     }
@@ -78,6 +83,7 @@ class ModuleWalk {
 
   static bool is_excluded(const Value* excluded, const std::string& name) {
     if (excluded == nullptr || !excluded->is_sequence()) return false;
+    if (excluded->items().size() > kMaxAttributes) fail("too many buffers that are not persistent");
     return std::ranges::any_of(excluded->items(), [&](const Value& item) {
       return item.is_string() && item.as_string() == name;
     });
@@ -102,7 +108,11 @@ size_t wrapper_prefix(const Entries& entries) {
 }  // namespace
 
 bool is_module(const Value& value) {
-  return value.is_object() && dict_attribute(value.as_object(), "_modules") != nullptr;
+  if (!value.is_object()) return false;
+  const Object& object = value.as_object();
+  // Attributes are looked up one after the other, and a pickle can share a huge dict of them.
+  return object.state.is_dict() && object.state.entries().size() <= kMaxAttributes &&
+         dict_attribute(object, "_modules") != nullptr;
 }
 
 StateDict state_dict_of_module(const Value& module) {

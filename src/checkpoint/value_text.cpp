@@ -126,6 +126,8 @@ class JsonWriter : public Writer {
       first = false;
       if (key.is_string()) {
         out += quoted(key.as_string());
+      } else if (child_count(key) > 0) {
+        out += quoted(fmt::format("<{}>", kind_name(key.kind())));
       } else {
         JsonWriter key_text;
         key_text.write(key, depth + 1);

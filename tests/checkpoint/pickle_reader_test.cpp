@@ -175,17 +175,21 @@ TEST(PickleReader, UnreachableCyclesAreFreed) {
 // ---- Limits.
 
 TEST(PickleReader, DeepNestingIsAnError) {
-  for (const std::string& opcode : {std::string("\x85"), std::string("]a")}) {
-    std::string body = "N";
-    if (opcode == "\x85") {
-      for (int i = 0; i < 200'000; ++i) body += opcode;
-    } else {
-      body = "";
-      for (int i = 0; i < 200'000; ++i) body += "]";
-      for (int i = 0; i < 199'999; ++i) body += "a";
-    }
-    EXPECT_THAT(read_error(body), HasSubstr("nested more than 1000 deep"));
+  const std::string tuples = "N" + std::string(200'000, '\x85');
+  const std::string lists = std::string(200'000, ']') + std::string(199'999, 'a');
+  for (const std::string& body : {tuples, lists}) {
+    EXPECT_THAT(read_error(body), HasSubstr("nested more than 500 deep"));
   }
+}
+
+TEST(PickleReader, DeepestNestingThatIsRead) {
+  const std::string body = std::string(498, ']') + "(K\x01t" + std::string(498, 'a');
+  const Value value = read_body(body);
+  EXPECT_EQ(to_json(value), std::string(499, '[') + "1" + std::string(499, ']'));
+  EXPECT_NO_THROW(to_yaml(value));
+  const std::string pickle = write_pickle_with_tensors(to_plain(value)).pickle;
+  PickleHooks hooks;
+  EXPECT_EQ(to_json(read_pickle(bytes_of(pickle), "p", hooks)), to_json(value));
 }
 
 TEST(PickleReader, DeepChainGrownAtTheInnerEnd) {
@@ -196,7 +200,7 @@ TEST(PickleReader, DeepChainGrownAtTheInnerEnd) {
         "]q\x02"
         "a0h\x02";
   EXPECT_EQ(read_error(body), "");  // only the last one is left
-  EXPECT_THAT(read_error(body + "0h\x01"), HasSubstr("nested more than 1000 deep"));
+  EXPECT_THAT(read_error(body + "0h\x01"), HasSubstr("nested more than 500 deep"));
 }
 
 TEST(PickleReader, MemoBombStaysSmall) {
