@@ -13,8 +13,9 @@
 namespace yoloquant::pipeline {
 namespace {
 
-// Convs whose inputs and outputs are held at a time.
-constexpr size_t kPortion = 16;
+// Bytes of conv inputs and outputs that are held at a time, about: each portion is another run of
+// the model.
+constexpr int64_t kPortionBytes = int64_t{256} << 20;
 
 const std::string& value_name(const graph::Graph& graph, graph::ValueId id) {
   return graph.values.at(static_cast<size_t>(id)).name;
@@ -76,27 +77,28 @@ ConvDifference compare_convs(const graph::Graph& annotated, const std::filesyste
   const std::string model = read_file(file);
   const std::string& input_name = value_name(annotated, annotated.inputs.at(0));
   ConvDifference result;
-  for (size_t start = 0; start < convs.size(); start += kPortion) {
-    const size_t end = std::min(convs.size(), start + kPortion);
+  for (size_t start = 0; start < convs.size();) {
     std::vector<std::string> names;
-    for (size_t i = start; i < end; ++i) {
-      const std::string& input = value_name(annotated, convs[i]->inputs.at(0));
-      if (input != input_name) names.push_back(input);
-      names.push_back(value_name(annotated, convs[i]->outputs.at(0)));
+    size_t end = start;
+    for (int64_t bytes = 0; end < convs.size() && bytes < kPortionBytes; ++end) {
+      for (const graph::ValueId id : {convs[end]->inputs.at(0), convs[end]->outputs.at(0)}) {
+        if (value_name(annotated, id) != input_name) names.push_back(value_name(annotated, id));
+        bytes += 4 * element_count(annotated.values.at(static_cast<size_t>(id)).shape);
+      }
     }
     std::map<std::string, Tensor> values = values_of(model, names, image, options.threads);
     values[input_name] = image;
-    for (size_t i = start; i < end; ++i) {
-      const Tensor& input = values.at(value_name(annotated, convs[i]->inputs[0]));
-      exec::Executor simulator(alone(annotated, *convs[i], input.shape()),
-                               {.device = options.device});
+    for (; start < end; ++start) {
+      const graph::Node& conv = *convs[start];
+      const Tensor& input = values.at(value_name(annotated, conv.inputs[0]));
+      exec::Executor simulator(alone(annotated, conv, input.shape()), {.device = options.device});
       const double difference =
-          relative_difference(values.at(value_name(annotated, convs[i]->outputs[0])),
+          relative_difference(values.at(value_name(annotated, conv.outputs[0])),
                               simulator.run(std::vector<Tensor>{input}).at(0));
       ++result.convs;
       if (!(difference <= result.worst)) {
         result.worst = difference;
-        result.name = convs[i]->name;
+        result.name = conv.name;
       }
     }
   }
