@@ -117,6 +117,14 @@ class PythonWrites : public ::testing::Test {
     return "";
   }
 
+  static void plain_values_in_all_protocols();
+  static void tensors();
+  static void what_is_not_supported_says_so();
+  static void module_trees();
+  static void plain_dicts();
+  static void bare_state_dicts();
+  static void malicious_objects_stay_inert();
+
   static std::unique_ptr<TemporaryFolder> folder_;
   static int status_;
   static std::string output_;
@@ -131,7 +139,7 @@ std::vector<float> floats(const Value& dict, std::string_view name) {
   return {tensor.data<float>().begin(), tensor.data<float>().end()};
 }
 
-TEST_F(PythonWrites, PlainValuesInAllProtocols) {
+void PythonWrites::plain_values_in_all_protocols() {
   for (int protocol = 2; protocol <= 5; ++protocol) {
     const Value values = read_torch_file(file("values" + std::to_string(protocol) + ".pt"));
     EXPECT_EQ(to_json(values),
@@ -147,7 +155,7 @@ TEST_F(PythonWrites, PlainValuesInAllProtocols) {
   }
 }
 
-TEST_F(PythonWrites, Tensors) {
+void PythonWrites::tensors() {
   for (const std::string name : {"tensors2.pt", "tensors5.pt", "no_crc.pt", "zip64.pt"}) {
     const Value tensors = read_torch_file(file(name));
     for (const auto dtype :
@@ -172,13 +180,13 @@ TEST_F(PythonWrites, Tensors) {
   }
 }
 
-TEST_F(PythonWrites, WhatIsNotSupportedSaysSo) {
+void PythonWrites::what_is_not_supported_says_so() {
   EXPECT_THAT(error_of("legacy.pt"), HasSubstr("torch before 1.6"));
   EXPECT_THAT(error_of("complex.pt"), HasSubstr("not supported"));
   EXPECT_THAT(error_of("deflated.pt"), HasSubstr("is compressed"));
 }
 
-TEST_F(PythonWrites, ModuleTrees) {
+void PythonWrites::module_trees() {
   std::string keys;
   const Checkpoint checkpoint = read(file("module.pt"));
   for (const std::string& name : checkpoint.order) keys += (keys.empty() ? "" : "\n") + name;
@@ -196,7 +204,7 @@ TEST_F(PythonWrites, ModuleTrees) {
   EXPECT_EQ(read(file("bare_module.pt")).order, checkpoint.order);
 }
 
-TEST_F(PythonWrites, PlainDicts) {
+void PythonWrites::plain_dicts() {
   ReadOptions options;
   options.both_entries = true;
   const Checkpoint checkpoint = read(file("dict.pt"), options);
@@ -215,17 +223,31 @@ TEST_F(PythonWrites, PlainDicts) {
   EXPECT_TRUE(read(file("dict.pt")).raw_state.empty());
 }
 
-TEST_F(PythonWrites, BareStateDicts) {
+void PythonWrites::bare_state_dicts() {
   const Checkpoint checkpoint = read(file("state.pt"));
   EXPECT_EQ(checkpoint.source, Source::kStateDict);
   EXPECT_EQ(checkpoint.order, read(file("module.pt")).order);
 }
 
-TEST_F(PythonWrites, MaliciousObjectsStayInert) {
+void PythonWrites::malicious_objects_stay_inert() {
   const Checkpoint checkpoint = read(file("evil.pt"));
   EXPECT_EQ(checkpoint.entry, "state_dict");
   EXPECT_EQ(to_json(*checkpoint.extras.find("more")), R"(["posix.system"])");
   EXPECT_FALSE(std::filesystem::exists(file("made")));
+}
+
+// Few tests, since each is a process of its own that has to run the script.
+TEST_F(PythonWrites, ValuesAndTensors) {
+  plain_values_in_all_protocols();
+  tensors();
+  what_is_not_supported_says_so();
+}
+
+TEST_F(PythonWrites, Checkpoints) {
+  module_trees();
+  plain_dicts();
+  bare_state_dicts();
+  malicious_objects_stay_inert();
 }
 
 }  // namespace
