@@ -37,7 +37,8 @@ as_root() {
 
 missing_packages() {
   local installed package
-  installed=$(dpkg-query -W -f='${Status} ${Package}\n' "$@" 2>/dev/null |
+  # It fails when it does not know one of them, and still lists the others.
+  installed=$({ dpkg-query -W -f='${Status} ${Package}\n' "$@" 2>/dev/null || true; } |
     awk '/^install ok installed / {print $4}')
   for package in "$@"; do
     grep -qx -- "$package" <<<"$installed" || echo "$package"
