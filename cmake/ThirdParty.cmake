@@ -12,19 +12,20 @@ function(yoloquant_import_torch root)
   endforeach()
   add_library(yoloquant_torch INTERFACE IMPORTED GLOBAL)
   target_compile_definitions(yoloquant_torch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO)
+  # Programs that need no LibTorch say so with a property, and what they link shows that it is so.
+  set(wanted "$<NOT:$<BOOL:$<TARGET_PROPERTY:YOLOQUANT_WITHOUT_TORCH>>>")
   foreach(library c10 torch_cpu c10_cuda torch_cuda)
     set(file "${root}/lib/lib${library}.so")
     if(EXISTS "${file}")
       add_library(yoloquant_torch_${library} SHARED IMPORTED GLOBAL)
       set_target_properties(yoloquant_torch_${library} PROPERTIES IMPORTED_LOCATION "${file}")
-      target_link_libraries(yoloquant_torch INTERFACE yoloquant_torch_${library})
+      target_link_libraries(yoloquant_torch INTERFACE "$<${wanted}:yoloquant_torch_${library}>")
     endif()
   endforeach()
   if(TARGET yoloquant_torch_torch_cuda)
     # Loading it registers the CUDA operators; no symbol of it is named, so the linker must be told
-    # to keep it. Programs that need no LibTorch say so with a property. The CUDA libraries that it
-    # needs in turn are found through its own RUNPATH when the program starts.
-    set(wanted "$<NOT:$<BOOL:$<TARGET_PROPERTY:YOLOQUANT_WITHOUT_TORCH>>>")
+    # to keep it. The CUDA libraries that it needs in turn are found through its own RUNPATH when the
+    # program starts.
     target_link_options(yoloquant_torch INTERFACE
       "$<${wanted}:-Wl,--push-state,--no-as-needed,${root}/lib/libtorch_cuda.so,--pop-state>"
       -Wl,--allow-shlib-undefined)

@@ -1,0 +1,5 @@
+#include "cli/program.h"
+
+int main(int argc, char** argv) {
+  return yoloquant::cli::run_program(argc, argv, yoloquant::cli::all_runners());
+}

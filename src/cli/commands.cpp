@@ -1,0 +1,22 @@
+#include "cli/commands.h"
+
+namespace yoloquant::cli {
+
+std::vector<Command> command_table(const Runners& runners) {
+  return {info_command(),
+          export_command(),
+          quantize_command(runners.quantize),
+          eval_command(runners.eval),
+          bench_command(),
+          predict_command(runners.predict),
+          run_command(runners.run),
+          calib_command(),
+          checkpoint_convert_command(),
+          checkpoint_show_command(),
+          onnx_check_command(),
+          onnx_clean_command(),
+          onnx_diff_command(runners.onnx_diff),
+          demo_command(runners.demo)};
+}
+
+}  // namespace yoloquant::cli

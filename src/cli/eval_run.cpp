@@ -1,0 +1,56 @@
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "cli/eval_arguments.h"
+
+namespace yoloquant::cli {
+
+namespace {
+
+std::string percent_row(const pipeline::EvalResult& result) {
+  const eval::CocoFigures& f = result.coco.figures;
+  std::string text = fmt::format("mAP50-95 {:.4f}", f.ap);
+  if (result.intervals) {
+    const eval::Interval& interval = result.intervals->map_50_95;
+    text += fmt::format(" (95 % interval {:.4f} to {:.4f})", interval.low, interval.high);
+  }
+  return text + fmt::format(
+                    ", mAP50 {:.4f}, mAP75 {:.4f}; small {:.4f}, medium {:.4f}, large "
+                    "{:.4f}\n",
+                    f.ap50, f.ap75, f.ap_small, f.ap_medium, f.ap_large);
+}
+
+std::string result_text(const pipeline::EvalResult& result) {
+  std::string text = percent_row(result);
+  text += fmt::format("{} images, {} detections, {} head, {}x{}, {}\n", result.coco.num_images,
+                      result.coco.num_detections, graph::head_name(result.head),
+                      result.image_height, result.image_width, result.provider);
+  if (result.latency) {
+    text += fmt::format("latency: mean {:.2f} ms, median {:.2f}, p90 {:.2f}, {:.1f} images/s\n",
+                        result.latency->mean_ms, result.latency->median_ms, result.latency->p90_ms,
+                        result.latency->throughput_fps);
+  }
+  return text + result.metrics_path.string() + '\n';
+}
+
+}  // namespace
+
+int run_eval(const EvalArguments& arguments, Context& context) {
+  pipeline::EvalOptions options = arguments.evaluation.options;
+  arguments.evaluation.apply(options);
+  options.head = arguments.head.value_or(graph::Head::kBoth);
+  options.seed = arguments.seed;
+  options.image_height = arguments.height();
+  options.image_width = arguments.width();
+  options.provider = arguments.device.provider;
+  options.device = arguments.device.index;
+  options.threads = context.threads();
+  const pipeline::EvalResult result =
+      pipeline::evaluate_model(arguments.model, arguments.out, options, context.progress());
+  for (const std::string& warning : result.warnings) context.warn("{}", warning);
+  context.result(nlohmann::ordered_json::parse(read_file(result.metrics_path)),
+                 result_text(result));
+  return 0;
+}
+
+}  // namespace yoloquant::cli

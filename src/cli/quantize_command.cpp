@@ -1,0 +1,71 @@
+#include "cli/quantize_command.h"
+
+#include "cli/commands.h"
+
+namespace yoloquant::cli {
+
+void QuantizationArguments::declare(Options& o) {
+  o.section("Quantization");
+  o.add("method", &method, "how weights are rounded; several compose: a,b");
+  o.add("preset", &preset, "reference repeats the choices of the published reference pipeline")
+      .one_of({"none", "reference"});
+  o.add("effort", &effort, "of methods beyond nearest").one_of({"fast", "normal", "max"});
+  o.add("budget", &budget, "seconds that methods may take; 0: no limit").at_least(0);
+  o.add_tree(
+      "defaults", &defaults,
+      "settings of all layers: skip, weight_bits, activation_bits, granularity, weight_scale, "
+      "weight_norm, narrow_range, symmetric, activation_range, percentile");
+  o.add_tree("layers", &layers,
+             "rules for single layers, later ones win: [{match: model.23.*, weight_bits: 8}]");
+  o.section("Calibration");
+  o.add("calib", &calib, "calibration images: a list file or a folder")
+      .value_name("LIST_OR_DIR")
+      .completes(Completion::kFiles);
+  o.add("calib-images", &calib_images,
+        "how many of them, drawn by seed when there are more; 0: all")
+      .at_least(0);
+  o.add("verify-images", &verify_images,
+        "images on which the file must agree with the simulator; 0: no check")
+      .at_least(0);
+}
+
+void QuantizeArguments::declare(Options& o) {
+  o.section("Arguments");
+  declare_model(o);
+  o.section("Output");
+  o.add("out", &out, "ONNX file to write").is_required().completes(Completion::kFiles);
+  o.add("scheme", &scheme,
+        "bits of weights and activations: w8a16, w8a8, w4a16, w4a8, or any wNaM (a16: float)")
+      .value_name("wNaM");
+  declare_head(o, &head);
+  o.add("precision", &options.precision, "of what stays float").one_of({"fp32", "fp16"});
+  o.add("opset", &options.opset, "ONNX operator set").between(onnx::kMinOpset, onnx::kMaxOpset);
+  o.add("dynamic", &options.dynamic, "symbolic batch, height and width");
+  declare_size(o);
+  quantization.declare(o);
+  o.section("Computation");
+  declare_device(o, &device);
+  o.add("batch", &options.batch, "images a calibration step").between(1, 4096);
+  declare_seed(o, ", the draw of calibration images, and methods");
+}
+
+Command quantize_command(Runner<QuantizeArguments> runner) {
+  CommandInfo info;
+  info.name = "quantize";
+  info.program = Program::kEngine;
+  info.summary = "quantize a model and write it as QCDQ ONNX";
+  info.details =
+      "Quantizes a model after training and writes a QCDQ ONNX file. The file is checked, and run "
+      "in "
+      "ONNX Runtime against the simulator that calibrated it; a mismatch is an error.";
+  info.examples = {
+      {"8-bit weights and activations",
+       "yoloquant quantize yolov10n.pt --scheme w8a8 --head one2many --calib coco/calib100.txt "
+       "--calib-images 100 --out yolov10n_w8a8.onnx"},
+      {"4-bit weights, 8 in the last layers",
+       "yoloquant quantize yolov10n.pt --scheme w4a16 --layers '[{match: model.23.*, weight_bits: "
+       "8}]' --out yolov10n_w4a16.onnx"}};
+  return define<QuantizeArguments>(std::move(info), runner);
+}
+
+}  // namespace yoloquant::cli

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "cli/arguments.h"
+#include "cli/command.h"
+#include "pipeline/quantize.h"
+
+namespace yoloquant::cli {
+
+// What `quantize` and `run` both say about quantization.
+struct QuantizationArguments {
+  std::string method = "nearest";
+  std::string preset = "none";
+  std::string defaults;  // YAML, see quant/config.h
+  std::string layers;
+  std::string effort = "fast";
+  double budget = 0;  // seconds; 0: no limit
+  std::filesystem::path calib;
+  int64_t calib_images = 100;
+  int64_t verify_images = 2;
+
+  void declare(Options& options);
+  // All of it, for one scheme. Needs the quant layer (not LibTorch itself).
+  void apply(const std::string& scheme, pipeline::QuantizeOptions& options) const;
+};
+
+struct QuantizeArguments : ModelArguments {
+  std::filesystem::path out;
+  std::string scheme = "w8a8";
+  graph::Head head = graph::Head::kOneToMany;
+  QuantizationArguments quantization;
+  pipeline::QuantizeOptions options;
+  Device device;
+
+  void declare(Options& options);
+};
+
+int run_quantize(const QuantizeArguments& arguments, Context& context);
+
+}  // namespace yoloquant::cli

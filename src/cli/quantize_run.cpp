@@ -1,0 +1,120 @@
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "cli/config_file.h"
+#include "cli/quantize_command.h"
+#include "cli/terminal.h"
+#include "quant/config.h"
+
+namespace yoloquant::cli {
+
+namespace {
+
+nlohmann::ordered_json layer_json(const quant::LayerReport& layer) {
+  nlohmann::ordered_json json = {{"conv", layer.conv},           {"weights", layer.weights},
+                                 {"bits", layer.bits},           {"scale_min", layer.scale_min},
+                                 {"scale_max", layer.scale_max}, {"lossless", layer.lossless}};
+  json["sqnr_db"] =
+      layer.lossless ? nlohmann::ordered_json() : nlohmann::ordered_json(layer.sqnr_db);
+  if (layer.input) {
+    json["input"] = {{"bits", layer.input->bits},
+                     {"min", layer.input->min},
+                     {"max", layer.input->max},
+                     {"low", layer.input->low},
+                     {"high", layer.input->high},
+                     {"scale", layer.input->scale},
+                     {"zero_point", layer.input->zero_point}};
+  }
+  return json;
+}
+
+nlohmann::ordered_json result_json(const pipeline::QuantizeResult& result) {
+  nlohmann::ordered_json json = {{"path", result.path.string()},
+                                 {"scheme", result.scheme},
+                                 {"calibration_images", result.calibration_images},
+                                 {"seconds", result.seconds},
+                                 {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
+                                 {"check", onnx::to_json(result.check)},
+                                 {"verification", pipeline::verification_json(result.verification)},
+                                 {"layers", nlohmann::ordered_json::array()},
+                                 {"warnings", result.warnings}};
+  for (const quant::LayerReport& layer : result.layers) json["layers"].push_back(layer_json(layer));
+  return json;
+}
+
+int64_t count_of(const onnx::CheckReport& check, const std::string& op) {
+  const auto found = check.op_counts.find(op);
+  return found == check.op_counts.end() ? 0 : found->second;
+}
+
+std::string result_text(const pipeline::QuantizeResult& result) {
+  const onnx::CheckReport& check = result.check;
+  std::string text = fmt::format("{}: {}, {}, QuantizeLinear {}, DequantizeLinear {}, Clip {}\n",
+                                 result.path.string(), result.scheme,
+                                 human_bytes(static_cast<double>(check.file_bytes)),
+                                 count_of(check, "QuantizeLinear"),
+                                 count_of(check, "DequantizeLinear"), count_of(check, "Clip"));
+  text += fmt::format("{} calibration images, {}\n", result.calibration_images,
+                      human_seconds(result.seconds));
+  const pipeline::Verification& v = result.verification;
+  if (v.images > 0) {
+    text += fmt::format(
+        "simulator against ONNX Runtime ({}, {} images): max score difference {:.2g} optimized, "
+        "{:.2g} not; max box difference {:.2g} and {:.2g} pixels\n",
+        v.provider, v.images, v.optimized.max_score, v.unoptimized.max_score,
+        v.optimized.max_box_pixels, v.unoptimized.max_box_pixels);
+  }
+  return text;
+}
+
+}  // namespace
+
+void QuantizationArguments::apply(const std::string& scheme,
+                                  pipeline::QuantizeOptions& options) const {
+  // The rules' own parser reports what is wrong with them.
+  const auto indented = [](const std::string& yaml) {
+    std::string text;
+    for (const std::string& line : split(yaml, '\n')) text += "\n  " + line;
+    return text;
+  };
+  std::string yaml;
+  if (!defaults.empty()) yaml += "defaults:" + indented(defaults) + "\n";
+  if (!layers.empty()) yaml += "layers:" + indented(layers) + "\n";
+  options.config = quant::parse_config(yaml, "defaults and layers");
+  options.config.scheme = quant::parse_scheme(scheme);
+  options.config.method = method;
+  options.config.preset = quant::parse_preset(preset);
+  options.effort = quant::parse_effort(effort);
+  if (budget > 0) options.seconds = budget;
+  options.calibration.source = calib;
+  options.calibration.images = calib_images;
+  options.verify_images = verify_images;
+}
+
+int run_quantize(const QuantizeArguments& arguments, Context& context) {
+  pipeline::QuantizeOptions options = arguments.options;
+  arguments.quantization.apply(arguments.scheme, options);
+  options.head = arguments.head;
+  options.seed = arguments.seed.value_or(0);
+  options.calibration.seed = options.seed;
+  options.device = arguments.device.executor_name();
+  options.threads = context.threads();
+  options.image_height = arguments.height();
+  options.image_width = arguments.width();
+
+  pipeline::LoadOptions load;
+  load.seed = arguments.seed;
+  load.image_height = arguments.height();
+  load.image_width = arguments.width();
+  const pipeline::LoadedModel model = pipeline::load_model(arguments.model, load);
+  for (const std::string& warning : model.warnings) context.warn("{}", warning);
+
+  const pipeline::QuantizeResult result =
+      pipeline::quantize_onnx(model, arguments.out, options, context.progress());
+  for (const std::string& warning : result.warnings) context.warn("{}", warning);
+  context.log(LogLevel::kDebug, format_table(quant::layer_table(result.layers)));
+  context.result(result_json(result), result_text(result));
+  return 0;
+}
+
+}  // namespace yoloquant::cli
