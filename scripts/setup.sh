@@ -79,6 +79,7 @@ onnx=$ONNX_VERSION ${PYTHON_PACKAGES[*]}"
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
   [ -x "$DEPS/bin/python" ] || python3 -m venv "$DEPS" || fail "cannot make a venv in $DEPS"
   say "installing Python packages into $DEPS (LibTorch is large: this can take minutes)"
+  pip_install "${PYTHON_PACKAGES[@]}"
   pip_install --no-deps "onnx==$ONNX_VERSION"
   if [ -z "${ONNXRUNTIME_ROOT:-}" ]; then
     if has_gpu; then
@@ -92,7 +93,6 @@ onnx=$ONNX_VERSION ${PYTHON_PACKAGES[*]}"
     pip_install --no-deps "torch==$TORCH_VERSION"
     if has_gpu || torch_lacks_libraries; then pip_install "torch==$TORCH_VERSION"; fi
   fi
-  pip_install "${PYTHON_PACKAGES[@]}"
   printf '%s\n' "$want" >"$stamp"
 }
 
