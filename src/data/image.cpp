@@ -1,7 +1,5 @@
 #include "data/image.h"
 
-#include <algorithm>
-#include <array>
 #include <cstring>
 #include <opencv2/imgcodecs.hpp>
 
@@ -12,8 +10,6 @@
 
 namespace yoloquant::data {
 namespace {
-
-constexpr std::array kExtensions{".jpg", ".jpeg", ".png", ".bmp", ".webp"};
 
 Image decode(std::span<const std::byte> file) {
   image_size(file);  // refuses what must not be decoded
@@ -51,10 +47,6 @@ Image decode_image(std::span<const std::byte> file, std::string_view name) {
 Image read_image(const std::filesystem::path& path) {
   const std::string file = read_file(path);
   return decode_image(std::as_bytes(std::span(file)), path.string());
-}
-
-bool has_image_extension(const std::filesystem::path& path) {
-  return std::ranges::find(kExtensions, lower(path.extension().string())) != kExtensions.end();
 }
 
 void write_image(const std::filesystem::path& path, const Image& image, int jpeg_quality) {

@@ -1,12 +1,17 @@
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "data/image.h"
 
+// Nothing here needs OpenCV: programs that only list images do not load it.
 namespace yoloquant::data {
 namespace {
+
+constexpr std::array kExtensions{".jpg", ".jpeg", ".png", ".bmp", ".webp"};
 
 using Bytes = std::span<const std::byte>;
 
@@ -116,6 +121,10 @@ ImageSize image_size(std::span<const std::byte> file) {
          kMaxImagePixels);
   }
   return {static_cast<int>(size.width), static_cast<int>(size.height)};
+}
+
+bool has_image_extension(const std::filesystem::path& path) {
+  return std::ranges::find(kExtensions, lower(path.extension().string())) != kExtensions.end();
 }
 
 }  // namespace yoloquant::data
