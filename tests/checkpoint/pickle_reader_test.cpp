@@ -18,7 +18,6 @@ using test::read_body;
 using test::read_error;
 using test::text;
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 std::string json_of(const std::string& body) { return to_json(read_body(body)); }
 
