@@ -183,6 +183,7 @@ def main():
         key = keys.of(file, commands[file])
         if (CACHE / key).is_file():
             findings[file] = (CACHE / key).read_text()
+            print(findings[file], end="")
         else:
             todo.append((file, key))
     for file, key, text in run(tool, build, todo, arguments.limit, arguments.jobs):
@@ -190,13 +191,12 @@ def main():
             skipped.append(file)
             continue
         findings[file] = text
+        print(text, end="", flush=True)
         temporary = CACHE / f"{key}.{os.getpid()}"
         temporary.write_text(text)
         temporary.rename(CACHE / key)
 
-    bad = {file: text for file, text in findings.items() if text}
-    for file in sorted(bad):
-        print(bad[file], end="")
+    bad = [file for file, text in findings.items() if text]
     if skipped:
         names = " ".join(sorted(str(file.relative_to(ROOT)) for file in skipped))
         print(f"tidy: the limit of {arguments.limit:.0f} s cut this run; left for the next: {names}")
