@@ -156,7 +156,9 @@ TEST(Diff, RefusesFilesWithOtherInterfaces) {
 TEST(Diff, FiguresOfSpecialValues) {
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const auto tensor = [](const std::vector<float>& values) { return Tensor::from<float>({2}, values); };
+  const auto tensor = [](const std::vector<float>& values) {
+    return Tensor::from<float>({2}, values);
+  };
   EXPECT_EQ(difference("", tensor({inf, nan}), tensor({inf, nan})).max_abs, 0.0);
   EXPECT_EQ(difference("", tensor({1, 2}), tensor({1, nan})).max_abs, inf);
   EXPECT_EQ(difference("", tensor({0, 0}), tensor({0, 0})).max_relative, 0.0);
