@@ -7,22 +7,24 @@
 
 #include "base/error.h"
 #include "quant/simd.h"
+#include "quant/simd_math.h"
 
 namespace yoloquant::quant {
 namespace {
 
-constexpr float kRounder = 12582912.0F;  // see weight_scale.cpp
 constexpr int kLanes = 16;
 
 // Bin centres and their share of the values, padded to whole lanes with weight 0.
 struct Samples {
   std::vector<float> centre;
   std::vector<float> weight;
+  float unit = 1;  // a size of errors
 };
 
 Samples samples_of(const Histogram& histogram) {
   Samples samples;
   const double half = histogram.width() / 2;
+  samples.unit = static_cast<float>(histogram.width() * Histogram::kBins / 256);
   const auto total = static_cast<double>(histogram.total());
   for (const Histogram::Bin& bin : histogram.bins()) {
     samples.centre.push_back(static_cast<float>(bin.low + half));
@@ -35,18 +37,27 @@ Samples samples_of(const Histogram& histogram) {
   return samples;
 }
 
-// REQUIRES: count is a multiple of kLanes.
-YOLOQUANT_SIMD double weighted_error(const float* centre, const float* weight, size_t count,
-                                     float scale, float zero, float qmin, float qmax) {
+struct Grid {
+  float scale;
+  float zero;
+  float qmin;
+  float qmax;
+};
+
+// Sum of weight * norm(|x - q(x)|). REQUIRES: count is a multiple of kLanes.
+template <typename Norm>
+[[gnu::always_inline]] inline double weighted_error(const float* centre, const float* weight,
+                                                    size_t count, const Grid& grid, Norm norm) {
+  const Grid g = grid;
   float lanes[kLanes] = {};
   for (size_t i = 0; i < count; i += kLanes) {
     for (int j = 0; j < kLanes; ++j) {
       const float x = centre[i + j];
-      float code = ((x / scale + kRounder) - kRounder) + zero;
-      code = code < qmin ? qmin : code;
-      code = code > qmax ? qmax : code;
-      const float difference = x - (code - zero) * scale;
-      lanes[j] += weight[i + j] * difference * difference;
+      float code = ((x / g.scale + kRounder) - kRounder) + g.zero;
+      code = code < g.qmin ? g.qmin : code;
+      code = code > g.qmax ? g.qmax : code;
+      const float difference = x - (code - g.zero) * g.scale;
+      lanes[j] += weight[i + j] * norm(difference < 0 ? -difference : difference);
     }
   }
   double sum = 0;
@@ -54,18 +65,38 @@ YOLOQUANT_SIMD double weighted_error(const float* centre, const float* weight, s
   return sum;
 }
 
-double error_of(const Samples& samples, const graph::Quantizer& quantizer) {
-  return weighted_error(samples.centre.data(), samples.weight.data(), samples.centre.size(),
-                        quantizer.scale[0], static_cast<float>(quantizer.zero_point[0]),
-                        static_cast<float>(quantizer.qmin), static_cast<float>(quantizer.qmax));
+YOLOQUANT_SIMD double squared_error(const float* centre, const float* weight, size_t count,
+                                    const Grid& grid) {
+  return weighted_error(centre, weight, count, grid,
+                        [](float x) __attribute__((always_inline)) { return x * x; });
+}
+
+// In units of `unit`, so that nothing leaves the range of float.
+YOLOQUANT_SIMD double power_error(const float* centre, const float* weight, size_t count,
+                                  const Grid& grid, float unit, float p) {
+  const float per_unit = 1 / unit;
+  return weighted_error(centre, weight, count, grid, [=](float x) __attribute__((always_inline)) {
+    return fast_power(x * per_unit, p);
+  });
+}
+
+// Mean |x - q(x)|^p, up to a factor that does not depend on the quantizer.
+double error_of(const Samples& samples, const graph::Quantizer& quantizer, double p) {
+  const Grid grid{quantizer.scale[0], static_cast<float>(quantizer.zero_point[0]),
+                  static_cast<float>(quantizer.qmin), static_cast<float>(quantizer.qmax)};
+  const float* const centre = samples.centre.data();
+  const float* const weight = samples.weight.data();
+  const size_t count = samples.centre.size();
+  return p == 2 ? squared_error(centre, weight, count, grid)
+                : power_error(centre, weight, count, grid, samples.unit, static_cast<float>(p));
 }
 
 // Keeps the best range tried so far.
-class RangeSearch {
+class BestRange {
  public:
-  RangeSearch(const Histogram& histogram, int bits, bool symmetric, ActivationRange start)
-      : samples_(samples_of(histogram)), bits_(bits), symmetric_(symmetric), best_(start) {
-    error_ = error_of(samples_, activation_quantizer(start, bits, symmetric));
+  BestRange(const Histogram& histogram, int bits, bool symmetric, double p, ActivationRange start)
+      : samples_(samples_of(histogram)), bits_(bits), symmetric_(symmetric), p_(p), best_(start) {
+    error_ = error_of(samples_, activation_quantizer(start, bits, symmetric), p);
   }
 
   // Tries `count` upper (or lower) bounds between `from` and `to` times the best one.
@@ -75,7 +106,7 @@ class RangeSearch {
       ActivationRange range = base;
       range.*bound *= from + (to - from) * i / (count - 1);
       if (range.high <= range.low) continue;
-      const double error = error_of(samples_, activation_quantizer(range, bits_, symmetric_));
+      const double error = error_of(samples_, activation_quantizer(range, bits_, symmetric_), p_);
       if (error < error_) {
         error_ = error;
         best_ = range;
@@ -89,6 +120,7 @@ class RangeSearch {
   Samples samples_;
   int bits_;
   bool symmetric_;
+  double p_;
   ActivationRange best_;
   double error_ = 0;
 };
@@ -126,28 +158,32 @@ ActivationRange percentile_range(const ActivationObserver& observer, double p) {
   return {std::clamp(low, all.low, 0.0), std::clamp(high, 0.0, all.high)};
 }
 
-ActivationRange mse_range(const ActivationObserver& observer, int bits, bool symmetric) {
+ActivationRange mse_range(const ActivationObserver& observer, int bits, bool symmetric,
+                          const RangeSearch& options) {
   require_histogram(observer);
-  ActivationRange start = minmax_range(observer);
-  if (start.high <= start.low) return start;
-  if (symmetric) start.high = std::max(start.high, -start.low);
-  RangeSearch search(observer.histogram(), bits, symmetric, start);
+  const ActivationRange all = minmax_range(observer);
+  if (all.high <= all.low) return all;
+  const double least = options.least_share;
   const auto upper = &ActivationRange::high;
   const auto lower = &ActivationRange::low;
+  const Histogram& histogram = observer.histogram();
   if (symmetric) {
-    // Only the larger magnitude counts: let the upper bound stand for both.
-    search = RangeSearch(observer.histogram(), bits, symmetric, {0, start.high});
-    search.scan(upper, 0.1, 1, 64);
+    // Only the larger magnitude counts: the upper bound stands for both.
+    const double magnitude = std::max(all.high, -all.low);
+    BestRange search(histogram, bits, symmetric, options.norm, {0, magnitude});
+    search.scan(upper, std::max(least, 0.1), 1, 64);
     search.scan(upper, 0.98, 1.02, 9);
-    return {-search.best().high, search.best().high};
+    const double found = std::clamp(search.best().high, least * magnitude, magnitude);
+    return {-found, found};
   }
-  search.scan(upper, 0.1, 1, 64);
-  search.scan(lower, 0, 1, 33);
+  BestRange search(histogram, bits, symmetric, options.norm, all);
+  search.scan(upper, std::max(least, 0.1), 1, 64);
+  search.scan(lower, least, 1, 33);
   search.scan(upper, 0.9, 1.1, 33);
   search.scan(lower, 0.9, 1.1, 17);
   search.scan(upper, 0.99, 1.01, 9);
-  const ActivationRange all = minmax_range(observer);
-  return {std::max(search.best().low, all.low), std::min(search.best().high, all.high)};
+  return {std::clamp(search.best().low, all.low, least * all.low),
+          std::clamp(search.best().high, least * all.high, all.high)};
 }
 
 graph::Quantizer activation_quantizer(const ActivationRange& range, int bits, bool symmetric) {
@@ -170,7 +206,7 @@ graph::Quantizer activation_quantizer(const ActivationRange& range, int bits, bo
 }
 
 double mean_squared_error(const Histogram& histogram, const graph::Quantizer& quantizer) {
-  return error_of(samples_of(histogram), quantizer);
+  return error_of(samples_of(histogram), quantizer, 2);
 }
 
 }  // namespace yoloquant::quant

@@ -19,9 +19,15 @@ ActivationRange minmax_range(const ActivationObserver& observer);
 // maximum.
 ActivationRange percentile_range(const ActivationObserver& observer, double p);
 
-// The range of least sum of squared rounding and clipping errors over the histogram, searched by
-// upper and lower bound in turn. 1 unsigned or (symmetric) signed code range of `bits`.
-ActivationRange mse_range(const ActivationObserver& observer, int bits, bool symmetric);
+struct RangeSearch {
+  double norm = 2;         // p of sum |x - q(x)|^p; 2 is the mean squared error
+  double least_share = 0;  // of minimum and maximum: neither is clipped to less
+};
+
+// The range of least sum of |x - q(x)|^p over the histogram, rounding and clipping errors together,
+// searched by upper and lower bound in turn.
+ActivationRange mse_range(const ActivationObserver& observer, int bits, bool symmetric,
+                          const RangeSearch& options = {});
 
 // The quantizer of a range: asymmetric codes [0, 2^bits - 1], or symmetric [-2^(bits-1),
 // 2^(bits-1) - 1] with zero point 0. An empty range gives scale 1.

@@ -40,7 +40,8 @@ ActivationStatistics observe_activations(const graph::Graph& graph,
 graph::Quantizer input_quantizer(const ActivationObserver& observer, const LayerSettings& settings);
 
 // Sets graph.quantization[conv].input for every conv whose settings ask for it, and clears the
-// others. Returns what was observed.
+// others. A conv that reads a softmax (DFL) takes minimum and maximum whatever the settings say.
+// Returns what was observed.
 ActivationStatistics calibrate_activations(graph::Graph& graph, const QuantizationConfig& config,
                                            CalibrationData& images,
                                            const CalibrationOptions& options,

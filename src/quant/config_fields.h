@@ -22,6 +22,7 @@ void visit_fields(Overrides& overrides, Visitor&& visit) {
   visit("symmetric", overrides.symmetric, &LayerSettings::symmetric);
   visit("activation_range", overrides.activation_range, &LayerSettings::activation_range);
   visit("percentile", overrides.percentile, &LayerSettings::percentile);
+  visit("activation_norm", overrides.activation_norm, &LayerSettings::activation_norm);
 }
 
 // The names of an enum's values.

@@ -1,7 +1,6 @@
 #include "quant/weight_scale.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -9,38 +8,12 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "quant/simd.h"
+#include "quant/simd_math.h"
 
 namespace yoloquant::quant {
 namespace {
 
 constexpr int kLanes = 16;
-// Adding and subtracting it rounds floats below 2^22 to whole numbers, ties to even.
-constexpr float kRounder = 12582912.0F;
-
-// x^p for x >= 0 to about 1e-5 relative, without a library call, so that loops vectorize. Below
-// 2^-30 the result is far below any error that matters here.
-[[gnu::always_inline]] inline float fast_power(float x, float p) {
-  const int32_t bits = std::max(std::bit_cast<int32_t>(x), std::bit_cast<int32_t>(0x1p-30F));
-  // x = 2^exponent * m with m in [sqrt(1/2), sqrt(2)).
-  const int32_t exponent = (bits - 0x3F3504F3) >> 23;
-  const float m = std::bit_cast<float>(bits - (exponent << 23));
-  // log2(m) = 2/ln2 * atanh(t), t = (m - 1) / (m + 1), |t| < 0.172.
-  const float t = (m - 1) / (m + 1);
-  const float t2 = t * t;
-  const float log2 =
-      static_cast<float>(exponent) +
-      t * (2.88539008F + t2 * (0.961796694F + t2 * (0.577078016F + t2 * 0.412198583F)));
-  const float y = p * log2;
-  const float whole = (y + kRounder) - kRounder;
-  const float f = y - whole;  // in [-1/2, 1/2]
-  const float power =
-      1.0F +
-      f * (0.693147181F +
-           f * (0.240226507F + f * (0.0555041087F + f * (0.00961812911F + f * 0.00133335581F))));
-  const int32_t scale = std::max(static_cast<int32_t>(whole), -126) + 127;
-  return power * std::bit_cast<float>(scale << 23);
-}
-
 struct Power {
   float p;
   [[gnu::always_inline]] float operator()(float x) const { return fast_power(x, p); }
@@ -158,13 +131,13 @@ float search_scale(std::span<const float> weights, int qmin, int qmax, double p)
   return best;
 }
 
-std::optional<graph::Quantizer> exact_integer_quantizer(const Tensor& weight) {
-  bool above_zero = false;
-  for (const float w : weight.data<float>()) {
-    if (!(w >= 0 && w <= 15) || w != std::floor(w)) return std::nullopt;
-    above_zero = above_zero || w > 0;
+std::optional<graph::Quantizer> projection_quantizer(const Tensor& weight, int bits) {
+  const auto values = weight.data<float>();
+  if (weight.dim(0) != 1 || values.size() < 4 || values.size() > 16) return std::nullopt;
+  const float tolerance = bits <= 4 ? 0.1F : 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!(std::abs(values[i] - static_cast<float>(i)) <= tolerance)) return std::nullopt;
   }
-  if (!above_zero) return std::nullopt;
   graph::Quantizer quantizer;
   quantizer.bits = 4;
   quantizer.qmin = 0;
@@ -184,7 +157,7 @@ graph::Quantizer choose_weight_quantizer(const Tensor& weight, const WeightScale
   for (size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) fail("weight {} of {} is {}", i, values.size(), values[i]);
   }
-  if (auto exact = exact_integer_quantizer(weight)) return *exact;
+  if (auto projection = projection_quantizer(weight, options.bits)) return *projection;
   graph::Quantizer quantizer = signed_quantizer(options);
   const auto scale_of = [&](std::span<const float> part) {
     return options.method == WeightScaleMethod::kAbsMax

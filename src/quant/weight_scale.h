@@ -29,9 +29,11 @@ double rounding_error(std::span<const float> weights, float scale, int qmin, int
 // refinements around it. 1 for weights that are all zero (or too small for a normal float scale).
 float search_scale(std::span<const float> weights, int qmin, int qmax, double p);
 
-// For weights that are all whole numbers in 0..15, such as the DFL projection: unsigned 4-bit codes
-// with scale 1, which are exact in every scheme.
-std::optional<graph::Quantizer> exact_integer_quantizer(const Tensor& weight);
+// For the DFL projection, whose true weights are 0, 1, ... n - 1 with n <= 16: unsigned 4-bit codes
+// with scale 1, which are exact in every scheme. Checkpoints that went through an 8-bit form carry
+// it with rounding errors (0.945 for 1); those are taken for the projection too where `bits` are too
+// few to keep the errors, i.e. at 4 bits or less. None for other weights.
+std::optional<graph::Quantizer> projection_quantizer(const Tensor& weight, int bits);
 
 // Quantizer of a weight [O, ...] (axis 0 when per channel). Throws Error for NaN or infinity.
 graph::Quantizer choose_weight_quantizer(const Tensor& weight, const WeightScaleOptions& options);

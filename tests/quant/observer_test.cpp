@@ -244,6 +244,22 @@ TEST(ActivationRange, MseIsCloseToTheBestRange) {
   }
 }
 
+TEST(ActivationRange, MseClipsNoMoreThanAllowed) {
+  auto values = activations(50000, 23);
+  values[100] = 60;
+  values[200] = -20;
+  const auto observer = observer_of(values);
+  for (const bool symmetric : {false, true}) {
+    const auto free = mse_range(observer, 4, symmetric);
+    const auto held = mse_range(observer, 4, symmetric, {.norm = 2, .least_share = 0.65});
+    EXPECT_LT(free.high, 39);
+    EXPECT_NEAR(held.high, 39, 1e-3);
+    EXPECT_LE(held.low, -13);
+    // A large norm shuns large errors, that is, clipping.
+    EXPECT_GT(mse_range(observer, 4, symmetric, {.norm = 8}).high, free.high);
+  }
+}
+
 TEST(ActivationRange, ZeroIsAlwaysACode) {
   Random random(5);
   for (int i = 0; i < 2000; ++i) {

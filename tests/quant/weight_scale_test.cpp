@@ -120,11 +120,34 @@ TEST(ChooseWeightQuantizer, DflProjectionIsExactInEveryScheme) {
   }
 }
 
+TEST(ChooseWeightQuantizer, ProjectionWithEightBitErrorsIsRepairedAtFewBits) {
+  std::vector<float> rounded(16);
+  for (size_t i = 0; i < 16; ++i) {
+    rounded[i] = std::nearbyint(static_cast<float>(i) / 15 * 127) * 15 / 127;
+  }
+  const Tensor weight = Tensor::from<float>({1, 16, 1, 1}, rounded);
+  const auto four = choose_weight_quantizer(weight, {.bits = 4});
+  EXPECT_EQ(four.qmax, 15);
+  const Tensor repaired = graph::dequantize(graph::quantize(weight, four), four);
+  for (size_t i = 0; i < 16; ++i) EXPECT_EQ(repaired.data<float>()[i], static_cast<float>(i));
+  const auto eight = choose_weight_quantizer(weight, {.bits = 8});
+  EXPECT_EQ(eight.qmax, 127);
+  EXPECT_LT(rounding_error(rounded, eight.scale[0], -128, 127, 2), 1e-6);
+}
+
 TEST(ChooseWeightQuantizer, OtherWholeNumbersAreNoProjection) {
-  EXPECT_FALSE(exact_integer_quantizer(Tensor::from<float>({1, 2}, std::vector<float>{0, 16})));
-  EXPECT_FALSE(exact_integer_quantizer(Tensor::from<float>({1, 2}, std::vector<float>{-1, 1})));
-  EXPECT_FALSE(exact_integer_quantizer(Tensor::from<float>({1, 2}, std::vector<float>{.5F, 1})));
-  EXPECT_FALSE(exact_integer_quantizer(Tensor::from<float>({1, 2}, std::vector<float>{0, 0})));
+  const auto is_projection = [](const std::vector<float>& values, Shape shape) {
+    return projection_quantizer(Tensor::from<float>(std::move(shape), values), 4).has_value();
+  };
+  EXPECT_TRUE(is_projection({0, 1, 2, 3}, {1, 4}));
+  EXPECT_FALSE(is_projection({0, 1, 2, 4}, {1, 4}));
+  EXPECT_FALSE(is_projection({3, 2, 1, 0}, {1, 4}));
+  EXPECT_FALSE(is_projection({0, 1, 2, 3.2F}, {1, 4}));
+  EXPECT_FALSE(is_projection({0, 1, 2, 3}, {4, 1}));
+  EXPECT_FALSE(is_projection({0, 1}, {1, 2}));
+  std::vector<float> many(17);
+  for (size_t i = 0; i < 17; ++i) many[i] = static_cast<float>(i);
+  EXPECT_FALSE(is_projection(many, {1, 17}));
 }
 
 TEST(ChooseWeightQuantizer, RefusesWeightsThatAreNotFinite) {
