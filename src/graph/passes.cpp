@@ -206,6 +206,8 @@ Graph keep_head(const Graph& source, Head head, int64_t max_detections) {
   if (!kept && graph.outputs.size() == 1) kept = graph.outputs[0];
   if (!kept) fail("the model has no {} head", wanted);
   if (head == Head::kEndToEnd) {
+    // Of a graph with one head only, whose output has the name that the selection's will have.
+    if (graph.values[*kept].name == "output0") graph.values[*kept].name = "raw0";
     kept = graph.add_node("select", SelectDetections{max_detections}, {*kept});
   }
   graph.outputs = {*kept};

@@ -180,6 +180,7 @@ graph::Metadata parse_metadata(const MetadataProps& props) {
   graph::Metadata metadata;
   use(props, "description", [&](Text text) { metadata.description = text; });
   use(props, "task", [&](Text text) { metadata.task = text; });
+  use(props, "yoloquant.head", [&](Text text) { metadata.head = text; });
   use(props, "names", [&](Text text) { metadata.names = parse_names(text); });
   use(props, "stride", [&](Text text) { metadata.strides = {Literal(text).integer()}; });
   use(props, "strides", [&](Text text) { metadata.strides = parse_integers(text); });
