@@ -38,12 +38,12 @@ std::map<std::string, Tensor> small_constants(const pb::GraphProto& graph) {
 }
 
 std::optional<Tensor> shape_of(const pb::NodeProto& node, const Declared& declared) {
-  if (!is_standard(node, "Shape") || node.attribute_size() > 0 || node.input_size() != 1) {
+  if (!is_standard(node, "Shape") || node.input_size() != 1) {
     return std::nullopt;
   }
   const auto shape = declared.shapes.find(node.input(0));
   if (shape == declared.shapes.end()) return std::nullopt;
-  return Tensor::from<int64_t>({static_cast<int64_t>(shape->second.size())}, shape->second);
+  return shape_value(node, shape->second);
 }
 
 std::map<std::string, const pb::NodeProto*> producers(const pb::GraphProto& graph) {
@@ -274,8 +274,8 @@ bool bypass_no_ops(pb::GraphProto& graph) {
   std::set<const pb::NodeProto*> bypassed;
   for (const auto& node : graph.node()) {
     if (!is_no_op(node, known)) continue;
-    const std::string input = node.input(0);
-    const std::string output = node.output(0);
+    const std::string& input = node.input(0);
+    const std::string& output = node.output(0);
     // One at a time where renames could meet: the next round takes the rest.
     if (inner.contains(output) || inner.contains(input) || renames.contains(input)) continue;
     if (outputs.contains(output)) {

@@ -402,6 +402,19 @@ std::optional<Tensor> evaluate(const pb::NodeProto& node, const std::vector<cons
   }
 }
 
+Tensor shape_value(const pb::NodeProto& node, const Shape& shape) {
+  const auto rank = static_cast<int64_t>(shape.size());
+  const auto bound = [&](const char* name, int64_t otherwise) {
+    const pb::AttributeProto* found = find_attribute(node, name);
+    const int64_t value = found == nullptr ? otherwise : found->i();
+    return std::clamp<int64_t>(value < 0 ? value + rank : value, 0, rank);
+  };
+  const int64_t start = bound("start", 0);
+  const int64_t end = std::max(bound("end", rank), start);
+  const std::vector<int64_t> part(shape.begin() + start, shape.begin() + end);
+  return Tensor::from<int64_t>({end - start}, part);
+}
+
 std::optional<Tensor> constant_value(const pb::NodeProto& node) {
   if (node.attribute_size() != 1) return std::nullopt;
   const pb::AttributeProto& attribute = node.attribute(0);

@@ -18,6 +18,9 @@ bool can_evaluate(const pb::NodeProto& node);
 std::optional<Tensor> evaluate(const pb::NodeProto& node, const std::vector<const Tensor*>& inputs,
                                int64_t max_elements);
 
+// What a Shape node makes for an input of this shape, its `start` and `end` (opset 15) respected.
+Tensor shape_value(const pb::NodeProto& node, const Shape& shape);
+
 // The value of a Constant node; empty for kinds that hold no tensor.
 std::optional<Tensor> constant_value(const pb::NodeProto& node);
 

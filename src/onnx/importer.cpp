@@ -152,9 +152,8 @@ bool Importer::fold() {
   if (node_->op_type() == "Constant") {
     value = constant_value(*node_);
     if (!value) fail("a constant of this kind is not supported");
-  } else if (node_->op_type() == "Shape" && node_->attribute_size() == 0) {
-    const Shape shape = input_shape(0);
-    value = Tensor::from<int64_t>({static_cast<int64_t>(shape.size())}, shape);
+  } else if (node_->op_type() == "Shape") {
+    value = shape_value(*node_, input_shape(0));
   } else if (can_evaluate(*node_) && node_->input_size() > 0) {
     std::vector<const Tensor*> inputs;
     for (int i = 0; i < node_->input_size(); ++i) {
@@ -274,7 +273,7 @@ void Importer::emit(graph::Operator op, const std::vector<ValueId>& inputs,
   const std::string wanted = !name.empty() && !node_names_.contains(name) ? name : node_->name();
   const std::string node_name = unique_node_name(wanted.empty() ? node_->output(0) : wanted);
   for (const auto& [part, tensor] : parameters) {
-    graph_.parameters[node_name + "." + part] = tensor.to_float32();
+    graph_.parameters[fmt::format("{}.{}", node_name, part)] = tensor.to_float32();
   }
   graph::Node made{.name = node_name, .op = std::move(op), .inputs = inputs, .outputs = {}};
   for (const auto& output : node_->output()) {

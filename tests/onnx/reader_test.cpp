@@ -114,7 +114,9 @@ TEST(Reader, UnderstandsWhatTracingExportersWrite) {
   slope->set_f(1.0F / 6.0F);
   model.node("Mul", {"gate", "c"}, {"h"});
   model.node("Identity", {"h"}, {"i"});
-  model.node("Shape", {"i"}, {"shape"});
+  auto& shape = model.node("Shape", {"i"}, {"shape"});
+  OnnxModel::attribute(shape, "start", int64_t{-4});
+  OnnxModel::attribute(shape, "end", int64_t{1});
   auto& zero = model.node("Constant", {}, {"zero"});
   OnnxModel::attribute(zero, "value_ints", std::vector<int64_t>{0});
   model.node("Gather", {"shape", "zero"}, {"batch"});
