@@ -28,7 +28,7 @@ struct CheckArguments {
 
 int run_check(const CheckArguments& arguments, Context& context) {
   const std::string path = arguments.file.string();
-  const onnx::CheckReport report = with_context(path, [&] { return onnx::check(arguments.file); });
+  const onnx::CheckReport report = onnx::check(arguments.file);
   context.result(onnx::to_json(report), onnx_report_text(path, report));
   if (report.ok()) return 0;
   fail("{}: {} problem{}: {}", path, report.problems.size(), report.problems.size() == 1 ? "" : "s",

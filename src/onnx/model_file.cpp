@@ -91,8 +91,8 @@ pb::ModelProto parse_model(std::string_view bytes) {
 }
 
 pb::ModelProto load_model(const fs::path& path, ExternalData external) {
+  const MappedFile file(path);  // its errors name the file themselves
   return with_context(path.string(), [&] {
-    const MappedFile file(path);
     const auto bytes = file.bytes();
     pb::ModelProto model = parse_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     if (external == ExternalData::kLoad) load_external(model, path.parent_path());
