@@ -21,7 +21,7 @@ ModelKind model_kind(const std::string& model);
 struct LoadOptions {
   // Of a definition's weights: random by this seed; without one the reproducible formula weights
   // (model::set_formula_parameters). Models that have weights ignore it.
-  std::optional<uint64_t> seed;
+  std::optional<uint64_t> seed = std::nullopt;
   int64_t class_count = 0;  // of a definition; 0: its own nc
   // Pixels; multiples of the largest stride. 0: 640, or what an ONNX file declares.
   int64_t image_height = 0;
