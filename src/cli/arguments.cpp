@@ -1,7 +1,10 @@
 #include "cli/arguments.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/text.h"
+#include "model/definition.h"
 
 namespace yoloquant::cli {
 
@@ -46,6 +49,16 @@ Device OptionValue<Device>::parse(const std::string& text) {
 
 std::string Device::executor_name() const {
   return provider == runtime::Provider::kTensorRt ? fmt::format("cuda:{}", index) : text;
+}
+
+void ModelArguments::check_model() const {
+  if (std::filesystem::exists(model)) return;
+  const std::vector<std::string> builtin = model::builtin_definitions();
+  if (std::find(builtin.begin(), builtin.end(), model) != builtin.end()) return;
+  const std::string near = closest_match(model, builtin);
+  fail("{}: no such file, and no built-in definition{}", model,
+       near.empty() ? " (those are yolov10n.yaml, and s, m, b, l, x alike)"
+                    : fmt::format("; did you mean {}?", near));
 }
 
 void ModelArguments::declare_model(Options& options) {

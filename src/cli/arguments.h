@@ -67,6 +67,9 @@ struct ModelArguments {
   int64_t height() const { return image_size ? image_size->height : 0; }
   int64_t width() const { return image_size ? image_size->width : 0; }
 
+  // Throws Error that names the closest built-in definition when `model` is neither a file nor one.
+  void check_model() const;
+
   void declare_model(Options& options);
   void declare_size(Options& options);
   void declare_seed(Options& options, const std::string& more = "");

@@ -50,7 +50,8 @@ int run_bench(const BenchArguments& arguments, Context& context) {
                                                   "median ms", "p90 ms", "images/s", "ratio",
                                                   "95 % interval"}};
   for (const pipeline::BenchRow& row : rows) {
-    if (!row.fallback_reason.empty()) {
+    const bool asked = options.provider != runtime::Provider::kAuto;
+    if (asked && !row.fallback_reason.empty()) {
       context.warn("{}: {}", row.path.string(), row.fallback_reason);
     }
     table.push_back(

@@ -38,6 +38,10 @@ class Context {
   bool json() const { return common_.json; }
   Progress& progress() { return *progress_; }
 
+  // The options in force, as --dump-config prints them: to keep beside a run's results.
+  const std::string& options_yaml() const { return options_yaml_; }
+  void set_options_yaml(std::string text) { options_yaml_ = std::move(text); }
+
   // A result: `json` with --json, else `text`.
   void result(const nlohmann::ordered_json& json, const std::string& text);
 
@@ -53,6 +57,7 @@ class Context {
 
  private:
   CommonOptions common_;
+  std::string options_yaml_;
   LogLevel level_;
   std::unique_ptr<TerminalProgress> terminal_;  // null unless stderr is one
   std::unique_ptr<Progress> progress_;          // stops loops when a signal came

@@ -36,6 +36,7 @@ std::string result_text(const pipeline::EvalResult& result) {
 }  // namespace
 
 int run_eval(const EvalArguments& arguments, Context& context) {
+  arguments.check_model();
   pipeline::EvalOptions options = arguments.evaluation.options;
   arguments.evaluation.apply(options);
   options.head = arguments.head.value_or(graph::Head::kBoth);

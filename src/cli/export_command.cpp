@@ -31,6 +31,7 @@ struct ExportArguments : ModelArguments {
 };
 
 int run_export(const ExportArguments& arguments, Context& context) {
+  arguments.check_model();
   pipeline::LoadOptions load;
   load.seed = arguments.seed;
   load.image_height = arguments.height();

@@ -43,6 +43,13 @@ double gflops(const graph::Graph& graph) {
   return 2e-9 * static_cast<double>(multiply_accumulates(graph));
 }
 
+// Convs with a weight of their own: both heads share the DFL projection.
+int64_t conv_count(const graph::Graph& graph) {
+  int64_t count = 0;
+  for (const auto& [name, tensor] : model::state_dict(graph)) count += tensor.rank() == 4 ? 1 : 0;
+  return count;
+}
+
 nlohmann::ordered_json head_json(const graph::Graph& model, graph::Head head) {
   const graph::Graph inference = graph::for_inference(model, head, graph::Branches::kKeep);
   int64_t weights = 0;
@@ -59,7 +66,7 @@ nlohmann::ordered_json model_json(const pipeline::LoadedModel& model) {
                                  {"kind", pipeline::model_kind_name(model.kind)},
                                  {"parameters", model::parameter_count(graph)},
                                  {"layers", graph.nodes.size()},
-                                 {"convs", graph::conv_names(graph).size()},
+                                 {"convs", conv_count(graph)},
                                  {"classes", model.class_count()},
                                  {"strides", graph.metadata.strides},
                                  {"imgsz", {input.at(2), input.at(3)}},
@@ -109,9 +116,9 @@ std::string model_text(const pipeline::LoadedModel& model, const nlohmann::order
 }
 
 int run_info(const InfoArguments& arguments, Context& context) {
+  arguments.check_model();
   if (pipeline::model_kind(arguments.model) == pipeline::ModelKind::kOnnx) {
-    const onnx::CheckReport report =
-        with_context(arguments.model, [&] { return onnx::check(arguments.model); });
+    const onnx::CheckReport report = onnx::check(arguments.model);
     context.result(onnx::to_json(report), onnx_report_text(arguments.model, report));
     return 0;
   }

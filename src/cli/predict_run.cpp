@@ -27,6 +27,7 @@ std::string result_text(const pipeline::PredictResult& result) {
 }  // namespace
 
 int run_predict(const PredictArguments& arguments, Context& context) {
+  arguments.check_model();
   pipeline::PredictOptions options = arguments.options;
   options.head = arguments.head.value_or(graph::Head::kBoth);
   options.seed = arguments.seed;

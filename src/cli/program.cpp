@@ -98,6 +98,7 @@ int run_command(const Command& command, const Words& arguments, char** argv) {
   if (!invocation->available()) become(command.info.program, argv);
   install_interrupt_handlers();
   Context context(common);
+  context.set_options_yaml(dump_config(options, command.info.name));
   return invocation->run(context);
 }
 

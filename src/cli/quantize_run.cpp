@@ -92,6 +92,7 @@ void QuantizationArguments::apply(const std::string& scheme,
 }
 
 int run_quantize(const QuantizeArguments& arguments, Context& context) {
+  arguments.check_model();
   pipeline::QuantizeOptions options = arguments.options;
   arguments.quantization.apply(arguments.scheme, options);
   options.head = arguments.head;

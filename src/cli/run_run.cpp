@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/program.h"
 #include "cli/run_command.h"
 #include "cli/terminal.h"
@@ -32,6 +33,8 @@ std::string result_text(const pipeline::RunResult& result) {
 }
 
 int show(const pipeline::RunResult& result, Context& context) {
+  // What `yoloquant run` takes to do it again; config.yaml has what became of it.
+  write_file(result.root / "command.yaml", context.options_yaml());
   for (const std::string& warning : result.summary.warnings) context.warn("{}", warning);
   for (const std::string& finding : report::findings(result.summary)) context.info("{}", finding);
   nlohmann::ordered_json json = {{"root", result.root.string()},
@@ -52,6 +55,7 @@ bool can_resume(const std::filesystem::path& root, bool wanted, Context& context
 }  // namespace
 
 int run_run(const RunArguments& arguments, Context& context) {
+  arguments.check_model();
   pipeline::RunOptions options;
   options.model = arguments.model;
   options.load.seed = arguments.seed;
