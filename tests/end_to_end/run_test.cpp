@@ -140,8 +140,9 @@ TEST(Run, RealModelOnFourImages) {
   ASSERT_EQ(run.status, 0) << run.err;
   const nlohmann::json variants = run.json()["summary"]["variants"];
   ASSERT_EQ(variants.size(), 2U);
-  EXPECT_GT(variants[0]["map_50_95"].get<double>(), 0.3);
-  EXPECT_NEAR(variants[1]["map_50_95"].get<double>(), variants[0]["map_50_95"].get<double>(), 0.05);
+  EXPECT_GT(variants[0].at("mAP_50_95").get<double>(), 0.3);
+  EXPECT_NEAR(variants[1].at("mAP_50_95").get<double>(), variants[0].at("mAP_50_95").get<double>(),
+              0.05);
 }
 
 }  // namespace
