@@ -17,7 +17,7 @@ namespace {
 
 // Rare large activations are what detections are made of, and 8 bits can afford them: clipping
 // beyond this share of the extremes lowers the mean error and harms the detections.
-constexpr double kLeastShare = 0.65;
+constexpr double kLeastShare = 0.7;
 constexpr int kBitsForWideRanges = 7;
 
 // The convs whose input stands for every conv of a list: one for each distinct value.
@@ -84,15 +84,15 @@ class Observers {
  public:
   Observers(const graph::Graph& graph, const std::vector<std::string>& convs,
             const CalibrationOptions& options, bool with_histograms)
-      : all_threads_(at::get_num_threads()) {
-    workers_.resize(1);
-    workers_[0].start(graph, convs, options, with_histograms);
-    if (workers_[0].executor->device() != "cpu") return;
+      : graph_(graph),
+        convs_(convs),
+        device_(exec::Executor(graph::Graph(), {.device = options.device}).device()),
+        with_histograms_(with_histograms),
+        all_threads_(at::get_num_threads()) {
+    const bool cpu = device_ == "cpu";
     const int wanted = options.workers > 0 ? options.workers : std::min(all_threads_, 4);
-    threads_ = std::max(all_threads_ / wanted, 1);
-    while (workers_.size() < static_cast<size_t>(wanted)) {
-      workers_.emplace_back().start(graph, convs, options, with_histograms);
-    }
+    workers_.resize(cpu ? static_cast<size_t>(wanted) : 1);
+    threads_ = cpu ? std::max(all_threads_ / wanted, 1) : all_threads_;
   }
   // Workers' settings leak into LibTorch's default for threads that start later.
   ~Observers() { at::set_num_threads(all_threads_); }
@@ -101,15 +101,19 @@ class Observers {
 
   size_t count() const { return workers_.size(); }
 
-  void run(size_t worker, const Tensor& batch) {
-    if (threads_ > 0 && at::get_num_threads() != threads_) at::set_num_threads(threads_);
-    workers_[worker].executor->run(std::vector<Tensor>{batch});
+  // Called on the worker's own thread, which also makes its executor: with more threads already at
+  // that time, the idle ones would spin.
+  void run(size_t index, const Tensor& batch) {
+    if (at::get_num_threads() != threads_) at::set_num_threads(threads_);
+    Worker& worker = workers_[index];
+    if (!worker.executor) start(worker);
+    worker.executor->run(std::vector<Tensor>{batch});
   }
 
   ActivationStatistics merged() const {
     ActivationStatistics result;
     for (const Worker& worker : workers_) {
-      for (const auto& [conv, observer] : *worker.observers) result[conv].merge(observer);
+      for (const auto& [conv, observer] : worker.seen) result[conv].merge(observer);
     }
     return result;
   }
@@ -117,27 +121,28 @@ class Observers {
  private:
   struct Worker {
     std::unique_ptr<exec::Executor> executor;
-    std::unique_ptr<ActivationStatistics> observers;
-
-    void start(const graph::Graph& graph, const std::vector<std::string>& convs,
-               const CalibrationOptions& options, bool with_histograms) {
-      executor =
-          std::make_unique<exec::Executor>(graph, exec::ExecutorOptions{.device = options.device});
-      observers = std::make_unique<ActivationStatistics>();
-      executor->set_tap(
-          [seen = observers.get(), with_histograms](const graph::Node& node,
-                                                    const std::vector<at::Tensor>& inputs,
-                                                    const std::vector<at::Tensor>&) {
-            with_context("input of " + node.name,
-                         [&] { observe(inputs.at(0), (*seen)[node.name], with_histograms); });
-          },
-          convs);
-      executor->set_stop_after_taps(true);
-    }
+    ActivationStatistics seen;
   };
 
+  void start(Worker& worker) const {
+    worker.executor =
+        std::make_unique<exec::Executor>(graph_, exec::ExecutorOptions{.device = device_});
+    worker.executor->set_tap(
+        [&worker, this](const graph::Node& node, const std::vector<at::Tensor>& inputs,
+                        const std::vector<at::Tensor>&) {
+          with_context("input of " + node.name,
+                       [&] { observe(inputs.at(0), worker.seen[node.name], with_histograms_); });
+        },
+        convs_);
+    worker.executor->set_stop_after_taps(true);
+  }
+
+  const graph::Graph& graph_;
+  const std::vector<std::string>& convs_;
+  std::string device_;
+  bool with_histograms_;
   int all_threads_;
-  int threads_ = 0;  // a worker; 0: LibTorch's own choice
+  int threads_ = 1;  // a worker
   std::vector<Worker> workers_;
 };
 
@@ -153,7 +158,8 @@ ActivationStatistics observe_activations(const graph::Graph& graph,
       options.max_images > 0 ? std::min(options.max_images, images.size()) : images.size();
   if (count == 0) fail("calibration needs at least one image");
   const Observation plan = quant::plan(graph, convs);
-  Observers observers(without_input_quantizers(graph), plan.observed, options, with_histograms);
+  const graph::Graph observed = without_input_quantizers(graph);
+  Observers observers(observed, plan.observed, options, with_histograms);
   int64_t done = 0;
   progress.start("calibrating activations", count);
   {
