@@ -30,8 +30,7 @@ ordered_json environment_record(const RunPlan& plan, Environment& here) {
     if (std::filesystem::is_regular_file(path)) hashes[path.string()] = sha256_of_file(path);
   };
   add(plan.options.model);
-  add(plan.options.eval.coco_root / "annotations" /
-      fmt::format("instances_{}.json", plan.options.eval.split));
+  add(plan.annotations);
   add(plan.options.quantize.calibration.source);
   json["input_sha256"] = std::move(hashes);
   return json;

@@ -87,7 +87,9 @@ RunPlan plan_run(const RunOptions& options) {
     if (!twice) plan.variants.push_back(std::move(variant));
   }
   // Finds out now what would fail after an hour.
-  data::CocoDataset::open(o.eval.coco_root, o.eval.split);
+  const auto dataset = data::CocoDataset::open(o.eval.coco_root, o.eval.split);
+  plan.annotations = dataset.annotation_file();
+  plan.image_folder = dataset.image_folder();
   plan_calibration(plan);
   return plan;
 }

@@ -33,6 +33,8 @@ struct RunPlan {
   std::filesystem::path root;
   std::vector<PlannedVariant> variants;                   // the FP32 baseline first
   std::vector<std::filesystem::path> calibration_images;  // in the list's order; may be empty
+  std::filesystem::path annotations;                      // of the data set
+  std::filesystem::path image_folder;
 
   static constexpr const char* kCalibration = "calib.txt";
   static constexpr const char* kLatency = "metrics/latency.json";

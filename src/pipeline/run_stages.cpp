@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "data/coco_dataset.h"
 #include "onnx/clean.h"
 #include "pipeline/bench.h"
 #include "pipeline/run_compare.h"
@@ -208,11 +207,10 @@ Stage check_stage(const RunPlan& plan, const PlannedVariant& variant) {
 
 Stage evaluate_stage(const RunPlan& plan, const PlannedVariant& variant) {
   const EvalOptions& options = plan.options.eval;
-  const auto dataset = data::CocoDataset::open(options.coco_root, options.split);
   Stage stage;
   stage.name = "evaluate " + variant.name;
   stage.options = {{"split", options.split},
-                   {"images_dir", dataset.image_folder().string()},
+                   {"images_dir", plan.image_folder.string()},
                    {"max_images", options.max_images},
                    {"image_ids", options.image_ids},
                    {"conf", options.conf},
@@ -229,7 +227,7 @@ Stage evaluate_stage(const RunPlan& plan, const PlannedVariant& variant) {
                    {"latency_runs", options.latency_runs},
                    {"bootstrap_resamples", options.bootstrap_resamples},
                    {"bootstrap_seed", options.bootstrap_seed}};
-  stage.inputs = {plan.root / variant.onnx, dataset.annotation_file()};
+  stage.inputs = {plan.root / variant.onnx, plan.annotations};
   stage.outputs = {variant.metrics_json(), variant.detections(), variant.per_class()};
   stage.run = [&plan, &variant](Progress& progress) {
     evaluate_model((plan.root / variant.onnx).string(), plan.root / variant.metrics,
@@ -279,8 +277,7 @@ Stage differences_stage(const RunPlan& plan) {
   for (const PlannedVariant& variant : plan.variants) {
     stage.inputs.push_back(plan.root / variant.detections());
   }
-  stage.inputs.push_back(
-      data::CocoDataset::open(options.coco_root, options.split).annotation_file());
+  stage.inputs.push_back(plan.annotations);
   stage.outputs = {RunPlan::kDifferences};
   stage.run = [&plan](Progress& progress) {
     write_json(plan.root / RunPlan::kDifferences, compare_variants(plan, progress));

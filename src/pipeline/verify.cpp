@@ -24,9 +24,9 @@ constexpr double kHalfBound = 2e-2;
 // fraction d of its values, so the root mean square goes from d to sqrt(d): tiny differences grow
 // layer by layer until they are of the order of a step, which is what quantization itself does to
 // the values. In the limit two correct implementations make independent errors and are sqrt(2)
-// times as far from each other as either is from the float model. A few confident boxes dominate the
-// norm, so single images scatter around that: up to 2.1 measured on YOLOv10n with W8A8. The bound
-// leaves room for it; what it cannot see, kConvBound does.
+// times as far from each other as either is from the float model. A few confident boxes dominate
+// the norm, so single images scatter around that: up to 2.1 measured on YOLOv10n with W8A8. The
+// bound leaves room for it; what it cannot see, kConvBound does.
 constexpr double kFlipFraction = 3;
 
 bool quantizes_inputs(const graph::Graph& graph) {

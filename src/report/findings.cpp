@@ -37,18 +37,26 @@ void add_accuracy(const Variant& variant, const Variant& baseline,
                                  loss, baseline.name, variant.metrics, collapse_advice(variant)));
 }
 
+// Why a variant may take longer than the baseline.
+std::string slow_reason(const Variant& variant) {
+  if (quantizes_activations(variant)) {
+    return "the runtime does not fuse every quantized conv into integer arithmetic here; on this "
+           "hardware the gain is size, not speed";
+  }
+  if (variant.op_counts.contains("DequantizeLinear")) {
+    return "weights are dequantized at run time and the arithmetic stays float; the gain is size, "
+           "not speed";
+  }
+  return "this hardware converts half precision to float32 for most operators";
+}
+
 void add_latency(const Variant& variant, const Variant& baseline,
                  std::vector<std::string>& findings) {
   // Slower beyond doubt: the whole interval lies above 1.
   if (!variant.latency || variant.latency->ratio.low <= 1) return;
-  findings.push_back(fmt::format(
-      "{} is slower than {} ({:.2f} times as long on {}): {}.", variant.name, baseline.name,
-      variant.latency->ratio.estimate, variant.provider,
-      quantizes_activations(variant)
-          ? "the runtime does not fuse every quantized conv into integer arithmetic here; on this "
-            "hardware the gain is accuracy per byte, not speed"
-          : "weights are dequantized at run time while the arithmetic stays float; the gain is "
-            "none in speed"));
+  findings.push_back(fmt::format("{} is slower than {} ({:.2f} times as long on {}): {}.",
+                                 variant.name, baseline.name, variant.latency->ratio.estimate,
+                                 variant.provider, slow_reason(variant)));
 }
 
 void add_size(const Variant& variant, const Variant& baseline, std::vector<std::string>& findings) {
