@@ -150,7 +150,7 @@ std::string show_text(const Json& json) {
   std::string text;
   for (const char* key : {"source", "entry", "model_class", "task", "version", "date", "epoch",
                           "classes", "stride"}) {
-    if (json[key].is_null() || json[key] == "") continue;
+    if (json[key].is_null() || plain(json[key]).empty()) continue;
     text += fmt::format("{:<12} {}\n", key, plain(json[key]));
   }
   text +=

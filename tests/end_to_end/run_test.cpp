@@ -63,9 +63,9 @@ TEST(Quantize, LayerRulesAndMisspelledOnes) {
   ASSERT_EQ(made.status, 0) << made.err;
   EXPECT_EQ(made.json()["check"]["op_counts"]["DequantizeLinear"], 83);
   const Outcome wrong =
-      yoloquant(command + "--layers '[{match: modle.0.conv, skip: true}]'", folder.path());
+      yoloquant(command + "--layers '[{match: mmodel.0.conv, skip: true}]'", folder.path());
   EXPECT_EQ(wrong.status, 2);
-  EXPECT_THAT(wrong.err, HasSubstr("modle.0.conv"));
+  EXPECT_THAT(wrong.err, HasSubstr("mmodel.0.conv"));
 }
 
 std::string run_arguments(const TinyExample& tiny) {

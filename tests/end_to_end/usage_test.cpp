@@ -26,7 +26,7 @@ void expect_one_line(const Outcome& outcome, int status) {
 
 TEST(Usage, WrongUsageIsOneLineAndStatusTwo) {
   for (const char* arguments :
-       {"", "exprot m.pt", "onnx", "onnx chek f", "export", "export m.pt --hed one2one",
+       {"", "exportt m.pt", "onnx", "onnx diffs f", "export", "export m.pt --hed one2one",
         "export m.pt more.pt --out x.onnx", "export m.pt --head both --out x.onnx",
         "export m.pt --opset 99 --out x.onnx", "export m.pt --imgsz 100 --out x.onnx",
         "export m.pt --out x.onnx --config /nowhere.yaml", "--threads 2 info m.pt",
@@ -35,8 +35,8 @@ TEST(Usage, WrongUsageIsOneLineAndStatusTwo) {
     SCOPED_TRACE(arguments);
     expect_one_line(yoloquant(arguments), 2);
   }
-  EXPECT_THAT(yoloquant("exprot m.pt").err, HasSubstr("did you mean export?"));
-  EXPECT_THAT(yoloquant("onnx chek f").err, HasSubstr("did you mean check?"));
+  EXPECT_THAT(yoloquant("exportt m.pt").err, HasSubstr("did you mean export?"));
+  EXPECT_THAT(yoloquant("onnx diffs f").err, HasSubstr("did you mean diff?"));
   EXPECT_THAT(yoloquant("export m.pt --hed one2one").err, HasSubstr("did you mean --head?"));
 }
 
