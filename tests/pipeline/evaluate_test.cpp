@@ -126,7 +126,6 @@ TEST_F(EvaluateTest, HeadComesFromTheFile) {
   EXPECT_EQ(output_kind(one2one).head, Head::kOneToOne);
   EXPECT_EQ(output_kind(end2end).head, Head::kEndToEnd);
   const EvalResult a = evaluate(one2one, options);
-  const std::string detections = read_file(a.detections_path);
   const EvalResult b = evaluate(end2end, options);
   EXPECT_EQ(a.head, Head::kOneToOne);
   EXPECT_EQ(b.head, Head::kEndToEnd);
