@@ -136,6 +136,7 @@ def main():
             file.write("\n".join(paths))
         baseline = os.path.join(folder, "float.onnx")
         subprocess.run([args.ours, "export", args.model, "--head", "one2many", "--out", baseline, "--quiet"],
+                       stdout=subprocess.DEVNULL,
                        check=True)
         threads = str(args.threads)
         commands = {"yoloquant": [

@@ -147,6 +147,11 @@ ActivationRange minmax_range(const ActivationObserver& observer) {
           std::max(0.0, static_cast<double>(observer.max()))};
 }
 
+ActivationRange mean_minmax_range(const ActivationObserver& observer) {
+  if (observer.empty()) fail("no activations were observed");
+  return {std::min(0.0, observer.mean_min()), std::max(0.0, observer.mean_max())};
+}
+
 ActivationRange percentile_range(const ActivationObserver& observer, double p) {
   require_histogram(observer);
   const ActivationRange all = minmax_range(observer);

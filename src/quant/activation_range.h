@@ -15,6 +15,9 @@ struct ActivationRange {
 
 ActivationRange minmax_range(const ActivationObserver& observer);
 
+// From the mean over the images of the smallest value to the mean of the largest.
+ActivationRange mean_minmax_range(const ActivationObserver& observer);
+
 // From the (100 - p)-th to the p-th percentile, linear within a bin, never beyond minimum and
 // maximum.
 ActivationRange percentile_range(const ActivationObserver& observer, double p);

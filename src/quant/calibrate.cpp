@@ -192,6 +192,9 @@ graph::Quantizer input_quantizer(const ActivationObserver& observer,
     case RangeMethod::kMinMax:
       range = minmax_range(observer);
       break;
+    case RangeMethod::kMeanMinMax:
+      range = mean_minmax_range(observer);
+      break;
     case RangeMethod::kPercentile:
       range = percentile_range(observer, settings.percentile);
       break;
@@ -222,7 +225,8 @@ ActivationStatistics calibrate_activations(graph::Graph& graph, const Quantizati
       continue;
     }
     convs.push_back(conv);
-    with_histograms = with_histograms || settings.activation_range != RangeMethod::kMinMax;
+    with_histograms = with_histograms || settings.activation_range == RangeMethod::kPercentile ||
+                      settings.activation_range == RangeMethod::kMse;
   }
   ActivationStatistics statistics =
       observe_activations(graph, convs, images, options, with_histograms, progress);

@@ -22,7 +22,7 @@ struct LayerSettings {
   double weight_norm = 2.4;   // p of sum |w - q(w)|^p
   bool narrow_range = false;  // codes [-7, 7] instead of [-8, 7]
   bool symmetric = false;     // activations: int8 with zero point 0 instead of uint8 with one
-  RangeMethod activation_range = RangeMethod::kMse;
+  RangeMethod activation_range = RangeMethod::kMeanMinMax;
   double percentile = 99.99;   // of kPercentile: in (50, 100]
   double activation_norm = 2;  // of kMse: p of sum |x - q(x)|^p
 };
@@ -80,7 +80,7 @@ void check_rules(const QuantizationConfig& config, const std::vector<std::string
 //       weight_bits: 8
 // SETTING: skip, weight_bits (2..8), activation_bits (4..8, 16), granularity (per_channel |
 // per_tensor), weight_scale (mse | absmax), weight_norm, narrow_range, symmetric,
-// activation_range (minmax | percentile | mse), percentile, activation_norm.
+// activation_range (minmax | mean_minmax | percentile | mse), percentile, activation_norm.
 // Unknown keys and bad values throw Error (usage) with `source` and the line number.
 QuantizationConfig parse_config(std::string_view yaml, std::string_view source = "configuration");
 QuantizationConfig read_config(const std::filesystem::path& path);

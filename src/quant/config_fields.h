@@ -41,8 +41,9 @@ struct EnumNames<WeightScaleMethod> {
 };
 template <>
 struct EnumNames<RangeMethod> {
-  static constexpr std::array<std::pair<std::string_view, RangeMethod>, 3> kNames{
+  static constexpr std::array<std::pair<std::string_view, RangeMethod>, 4> kNames{
       {{"minmax", RangeMethod::kMinMax},
+       {"mean_minmax", RangeMethod::kMeanMinMax},
        {"percentile", RangeMethod::kPercentile},
        {"mse", RangeMethod::kMse}}};
 };

@@ -77,6 +77,9 @@ void ActivationObserver::observe(std::span<const float> image, bool with_histogr
   min_ = empty() ? found.min : std::min(min_, found.min);
   max_ = empty() ? found.max : std::max(max_, found.max);
   count_ += image.size();
+  min_sum_ += static_cast<double>(found.min);
+  max_sum_ += static_cast<double>(found.max);
+  ++images_;
   if (!with_histogram) return;
   // The width is set by all values, not by the sampled ones, so that it has to grow less often.
   const float magnitude = std::max(std::abs(min_), std::abs(max_));
@@ -92,6 +95,9 @@ void ActivationObserver::merge(const ActivationObserver& other) {
   min_ = empty() ? other.min_ : std::min(min_, other.min_);
   max_ = empty() ? other.max_ : std::max(max_, other.max_);
   count_ += other.count_;
+  min_sum_ += other.min_sum_;
+  max_sum_ += other.max_sum_;
+  images_ += other.images_;
   histogram_.merge(other.histogram_);
 }
 

@@ -8,8 +8,9 @@
 
 namespace yoloquant::quant {
 
-// What calibration remembers of one activation: the exact smallest and largest value, and a
-// histogram of a fixed sample of each image. Memory does not grow with the number of images.
+// What calibration remembers of one activation: the exact smallest and largest value, their
+// means over the images, and a histogram of a fixed sample of each image. Memory does not grow with
+// the number of images.
 class ActivationObserver {
  public:
   // At most about this many values of an image go into the histogram, spread evenly at random but
@@ -26,12 +27,19 @@ class ActivationObserver {
   uint64_t count() const { return count_; }  // values seen
   float min() const { return min_; }
   float max() const { return max_; }
+  // Means over the images of each one's smallest and largest value.
+  double mean_min() const { return images_ == 0 ? 0 : min_sum_ / static_cast<double>(images_); }
+  double mean_max() const { return images_ == 0 ? 0 : max_sum_ / static_cast<double>(images_); }
   const Histogram& histogram() const { return histogram_; }
 
  private:
   float min_ = 0;
   float max_ = 0;
   uint64_t count_ = 0;
+  // Sums of floats of like size are exact in double, whatever the order.
+  double min_sum_ = 0;
+  double max_sum_ = 0;
+  uint64_t images_ = 0;
   Histogram histogram_;
 };
 

@@ -188,6 +188,20 @@ TEST(ActivationRange, MinMaxAlwaysHoldsZero) {
   EXPECT_THROW(minmax_range(ActivationObserver()), Error);
 }
 
+TEST(ActivationRange, MeanOfExtremesIsOverImages) {
+  ActivationObserver first;
+  first.observe(std::vector<float>{1, 2, 8});
+  first.observe(std::vector<float>{-3, 4}, false);
+  ActivationObserver second;
+  second.observe(std::vector<float>{-6, 0});
+  first.merge(second);
+  const auto range = mean_minmax_range(first);
+  EXPECT_DOUBLE_EQ(range.low, (1.0 - 3 - 6) / 3);
+  EXPECT_DOUBLE_EQ(range.high, (8.0 + 4 + 0) / 3);
+  EXPECT_EQ(mean_minmax_range(observer_of({2, 3})).low, 0);
+  EXPECT_THROW(mean_minmax_range(ActivationObserver()), Error);
+}
+
 TEST(ActivationRange, PercentileAgreesWithSortedSamples) {
   auto values = activations(60000, 21);
   const auto observer = observer_of(values);

@@ -116,6 +116,44 @@ TEST(Quantize, CalibratesAgainAfterAMethodChangedWeights) {
   EXPECT_THROW(register_method("test_doubling", nullptr), Error);
 }
 
+// Mean error of a node's output over the images, by channel; largest magnitude.
+double mean_shift(const graph::Graph& quantized, const std::string& conv) {
+  std::vector<double> shift;
+  MadeImages images(4, 32);
+  const auto add = [&](const graph::Graph& graph, double sign) {
+    graph::Graph cut = graph;
+    cut.outputs = {graph.find_node(conv)->outputs.at(0)};
+    images.for_each_batch(1, [&](const Tensor& image) {
+      const Tensor out = run(cut, image);
+      const auto values = out.data<float>();
+      const auto channels = static_cast<size_t>(out.dim(1));
+      const size_t pixels = values.size() / channels;
+      shift.resize(channels);
+      for (size_t i = 0; i < values.size(); ++i) {
+        shift[i / pixels] += sign * values[i] / static_cast<double>(pixels) / 4;
+      }
+    });
+  };
+  add(quantized, 1);
+  add(small_graph(), -1);
+  double largest = 0;
+  for (const double s : shift) largest = std::max(largest, std::abs(s));
+  return largest;
+}
+
+TEST(BiasCorrection, TakesOutTheMeanErrorOfEachConv) {
+  // Only one conv is quantized, so that what is left is its own error; 1x1, so that it is exact.
+  const std::string yaml =
+      "scheme: w3a4, layers: [{match: stem, skip: true}, {match: right, skip: true}, "
+      "{match: last, skip: true}]";
+  const auto plain = quantize_small("{method: nearest, " + yaml + "}");
+  const auto corrected = quantize_small("{method: bias, " + yaml + "}");
+  EXPECT_GT(mean_shift(plain.graph, "left.conv"), 0.01);
+  EXPECT_LT(mean_shift(corrected.graph, "left.conv"), 1e-4);
+  EXPECT_TRUE(equal(plain.graph.parameter("left.conv.weight"),
+                    corrected.graph.parameter("left.conv.weight")));
+}
+
 TEST(Quantize, WholeModelKeepsTheDflProjectionExact) {
   MadeImages images(2, 64);
   for (const char* scheme : {"w4a8", "w8a16", "w2a16"}) {
