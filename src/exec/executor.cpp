@@ -174,7 +174,8 @@ class Executor::Impl {
     for (size_t i = 0; i < nodes_.size(); ++i) {
       for (const graph::ValueId input : nodes_[i].inputs) last_use_[input] = static_cast<int>(i);
     }
-    for (const graph::ValueId output : outputs_) last_use_[output] = static_cast<int>(nodes_.size());
+    for (const graph::ValueId output : outputs_)
+      last_use_[output] = static_cast<int>(nodes_.size());
   }
 
   void step(size_t i, std::vector<at::Tensor>& values) {
@@ -209,10 +210,10 @@ class Executor::Impl {
   ExecutorOptions options_;
   c10::Device device_;
   std::unordered_map<std::string, size_t> index_;
-  std::vector<NodeParameters> parameters_;               // by node
-  std::vector<at::Tensor> weights_;                      // by node, fake-quantized
-  std::vector<graph::ConvQuantization> quantization_;    // by node
-  std::vector<int> last_use_;                            // by value
+  std::vector<NodeParameters> parameters_;             // by node
+  std::vector<at::Tensor> weights_;                    // by node, fake-quantized
+  std::vector<graph::ConvQuantization> quantization_;  // by node
+  std::vector<int> last_use_;                          // by value
   Tap tap_;
   std::vector<bool> tapped_;
   int64_t last_tap_ = -1;

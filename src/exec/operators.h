@@ -24,8 +24,8 @@ std::vector<at::Tensor> apply(const graph::Node& node, const NodeParameters& par
 
 // QuantizeLinear then DequantizeLinear, with ONNX Runtime's arithmetic: division by the scale, ties
 // to even, saturation. `scale` and `zero_point` broadcast against x.
-at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& scale,
-                         const at::Tensor& zero_point, int64_t qmin, int64_t qmax);
+at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& zero_point,
+                         int64_t qmin, int64_t qmax);
 // The same with one scale, in few passes over x.
 at::Tensor fake_quantize(const at::Tensor& x, float scale, int64_t zero_point, int64_t qmin,
                          int64_t qmax);

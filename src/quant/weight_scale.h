@@ -31,8 +31,8 @@ float search_scale(std::span<const float> weights, int qmin, int qmax, double p)
 
 // For the DFL projection, whose true weights are 0, 1, ... n - 1 with n <= 16: unsigned 4-bit codes
 // with scale 1, which are exact in every scheme. Checkpoints that went through an 8-bit form carry
-// it with rounding errors (0.945 for 1); those are taken for the projection too where `bits` are too
-// few to keep the errors, i.e. at 4 bits or less. None for other weights.
+// it with rounding errors (0.945 for 1); those are taken for the projection too where `bits` are
+// too few to keep the errors, i.e. at 4 bits or less. None for other weights.
 std::optional<graph::Quantizer> projection_quantizer(const Tensor& weight, int bits);
 
 // Quantizer of a weight [O, ...] (axis 0 when per channel). Throws Error for NaN or infinity.

@@ -20,7 +20,6 @@ namespace {
 
 using test::OnnxModel;
 using testing::Contains;
-using testing::Each;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;

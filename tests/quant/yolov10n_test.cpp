@@ -19,8 +19,8 @@ class Yolov10n : public testing::Test {
   void SetUp() override {
     YQ_REQUIRE_SHARED();
     const auto shared = test::shared_data();
-    model_ = model::from_checkpoint(checkpoint::read(shared / "weights" / "yolov10n.pt"),
-                                    "yolov10n.pt");
+    model_ =
+        model::from_checkpoint(checkpoint::read(shared / "weights" / "yolov10n.pt"), "yolov10n.pt");
     list_ = data::read_image_list(shared / "coco" / "calib100.txt");
   }
 
