@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <new>
@@ -35,6 +36,9 @@ std::filesystem::path engine_path(Program program) {
 
 [[noreturn]] void become(Program program, char** argv) {
   const std::string path = engine_path(program).string();
+  // Threads that wait by spinning take the cores from the libraries that have work. Read when
+  // libgomp is loaded, so it must be set before; a user's own choice wins.
+  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   execv(path.c_str(), argv);
   fail("cannot start {}: {}; build or install yoloquant again", path, std::strerror(errno));
 }
