@@ -14,7 +14,8 @@ void QuantizationArguments::declare(Options& o) {
   o.add_tree(
       "defaults", &defaults,
       "settings of all layers: skip, weight_bits, activation_bits, granularity, weight_scale, "
-      "weight_norm, narrow_range, symmetric, activation_range, percentile");
+      "weight_norm, narrow_range, symmetric, activation_range (mean_minmax, minmax, percentile, "
+      "mse), percentile, activation_norm");
   o.add_tree("layers", &layers,
              "rules for single layers, later ones win: [{match: model.23.*, weight_bits: 8}]");
   o.section("Calibration");
