@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "quant/bias_correction.h"
+#include "quant/gptq.h"
 #include "quant/nearest.h"
 
 namespace yoloquant::quant {
@@ -14,6 +15,7 @@ using Factory = std::function<std::unique_ptr<Method>()>;
 
 std::map<std::string, Factory>& registry() {
   static std::map<std::string, Factory> methods{
+      {"gptq", [] { return std::make_unique<Gptq>(); }},
       {"nearest", [] { return std::make_unique<Nearest>(); }},
       {"bias", [] { return std::make_unique<BiasCorrection>(); }},
   };

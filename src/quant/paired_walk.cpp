@@ -1,0 +1,122 @@
+#include "quant/paired_walk.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include "base/error.h"
+#include "exec/convert.h"
+#include "exec/operators.h"
+
+namespace yoloquant::quant {
+
+namespace {
+
+using Batches = std::vector<at::Tensor>;
+
+at::Tensor tensor_of(const Tensor& value) {
+  at::Tensor tensor = exec::view_of(value).clone();
+  return tensor.dim() == 4 ? tensor.contiguous(at::MemoryFormat::ChannelsLast) : tensor;
+}
+
+exec::NodeParameters parameters_of(const graph::Graph& graph, const graph::Node& node) {
+  const auto find = [&](const char* part) {
+    const auto found = graph.parameters.find(node.name + part);
+    return found == graph.parameters.end() ? at::Tensor() : tensor_of(found->second);
+  };
+  exec::NodeParameters parameters{find(".weight"), find(".bias"), find(".running_mean"),
+                                  find(".running_var"), find(".value")};
+  const auto annotation = graph.quantization.find(node.name);
+  if (annotation != graph.quantization.end() && annotation->second.weight) {
+    const graph::Quantizer& q = *annotation->second.weight;
+    parameters.weight =
+        tensor_of(dequantize(quantize(graph.parameter(node.name + ".weight"), q), q));
+  }
+  return parameters;
+}
+
+at::Tensor quantized_input(const at::Tensor& x, const graph::Quantizer& q) {
+  return exec::fake_quantize(x, q.scale[0], q.zero_point[0], q.qmin, q.qmax);
+}
+
+// Values of one of the two graphs, by value and batch. Float16 holds them in half the memory; its
+// rounding is far below that of the codes.
+class Side {
+ public:
+  Side(const graph::Graph& graph, const Batches& images)
+      : graph_(graph), values_(graph.values.size()) {
+    for (const at::Tensor& image : images) {
+      values_[graph.inputs.at(0)].push_back(image.to(c10::ScalarType::Half));
+    }
+  }
+
+  Batches input(const graph::Node& node) const {
+    Batches batches;
+    for (const at::Tensor& value : values_[node.inputs.at(0)]) batches.push_back(to_float(value));
+    return batches;
+  }
+
+  // `first_input` replaces the node's first input: a conv's activations, rounded where annotated.
+  void run(const graph::Node& node, size_t batches, const Batches& first_input) {
+    const exec::NodeParameters parameters = parameters_of(graph_, node);
+    for (const graph::ValueId output : node.outputs) values_[output].resize(batches);
+    for (size_t b = 0; b < batches; ++b) {
+      std::vector<at::Tensor> inputs;
+      for (size_t i = 0; i < node.inputs.size(); ++i) {
+        const bool given = i == 0 && !first_input.empty();
+        inputs.push_back(given ? first_input[b] : to_float(values_[node.inputs[i]][b]));
+      }
+      const std::vector<at::Tensor> outputs = exec::apply(node, parameters, inputs);
+      for (size_t k = 0; k < outputs.size(); ++k) {
+        values_[node.outputs[k]][b] = outputs[k].to(c10::ScalarType::Half);
+      }
+    }
+  }
+
+  void free(graph::ValueId value) { values_[value] = {}; }
+
+ private:
+  static at::Tensor to_float(const at::Tensor& value) { return value.to(c10::ScalarType::Float); }
+
+  const graph::Graph& graph_;
+  std::vector<Batches> values_;
+};
+
+}  // namespace
+
+void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
+                CalibrationData& images, const PairedWalkOptions& options,
+                const std::function<bool(const PairedInput&)>& visit) {
+  if (reference.nodes.size() != annotated.nodes.size()) fail("the two graphs have different nodes");
+  const c10::InferenceMode guard;
+  const int64_t count =
+      options.images > 0 ? std::min(options.images, images.size()) : images.size();
+  Batches batches;
+  images.for_each_batch(0, count, options.batch,
+                        [&](const Tensor& batch) { batches.push_back(tensor_of(batch)); });
+  Side fp(reference, batches);
+  Side q(annotated, batches);
+  const std::vector<std::vector<int>> consumers = annotated.consumers();
+  for (size_t i = 0; i < annotated.nodes.size(); ++i) {
+    const graph::Node& node = annotated.nodes[i];
+    const auto annotation = annotated.quantization.find(node.name);
+    Batches reference_input;
+    Batches quantized_batches;
+    if (annotation != annotated.quantization.end()) {
+      reference_input = fp.input(node);
+      quantized_batches = q.input(node);
+      if (annotation->second.input) {
+        for (at::Tensor& x : quantized_batches) x = quantized_input(x, *annotation->second.input);
+      }
+      if (annotation->second.weight && !visit({node, reference_input, quantized_batches})) return;
+    }
+    fp.run(node, batches.size(), reference_input);
+    q.run(node, batches.size(), quantized_batches);
+    for (const graph::ValueId value : node.inputs) {
+      if (consumers[value].back() == static_cast<int>(i)) {
+        fp.free(value);
+        q.free(value);
+      }
+    }
+  }
+}
+
+}  // namespace yoloquant::quant

@@ -1,0 +1,102 @@
+#include "quant/gptq.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "exec/executor.h"
+#include "graph/passes.h"
+#include "model/model.h"
+#include "quant/quantize.h"
+
+namespace yoloquant::quant {
+namespace {
+
+const char* const kTiny = R"(
+nc: 3
+scales: {n: [0.33, 0.25, 128]}
+backbone:
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 3, C2f, [64, true]]
+  - [-1, 1, SCDown, [128, 3, 2]]
+head:
+  - [[1, 2], 1, v10Detect, [nc]]
+)";
+
+graph::Graph tiny() {
+  graph::Graph graph = model::build(model::parse_definition(kTiny, "tiny"), 64, 64);
+  model::set_formula_parameters(graph);
+  return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
+}
+
+// Distance of the class logits from the float model's on images the method has not seen.
+double logit_error(const graph::Graph& quantized, const graph::Graph& reference) {
+  const Tensor image = model::formula_tensor("unseen", {2, 3, 64, 64});
+  const auto logits = [&](const graph::Graph& graph) {
+    graph::Graph cut = graph;
+    cut.outputs.clear();
+    for (size_t i = 0; i < cut.values.size(); ++i) {
+      if (cut.values[i].name == "model.3.classes") {
+        cut.outputs.push_back(static_cast<graph::ValueId>(i));
+      }
+    }
+    return exec::Executor(cut, {.device = "cpu"}).run({image}).at(0);
+  };
+  const Tensor a = logits(quantized);
+  const Tensor b = logits(reference);
+  double error = 0;
+  for (size_t i = 0; i < a.data<float>().size(); ++i) {
+    error += std::pow(a.data<float>()[i] - b.data<float>()[i], 2);
+  }
+  return error;
+}
+
+QuantizationResult quantized(const graph::Graph& reference, const std::string& scheme,
+                             const std::string& method) {
+  MemoryCalibrationData images(model::formula_tensor("images", {6, 3, 64, 64}));
+  QuantizationConfig config;
+  config.scheme = parse_scheme(scheme);
+  config.method = method;
+  QuantizeOptions options;
+  options.seed = 3;
+  return quantize(reference, config, images, options);
+}
+
+TEST(Gptq, ComesMuchCloserToTheFloatOutputThanNearest) {
+  const graph::Graph reference = tiny();
+  for (const char* scheme : {"w4a16", "w4a8"}) {
+    const double nearest = logit_error(quantized(reference, scheme, "nearest").graph, reference);
+    const double gptq = logit_error(quantized(reference, scheme, "gptq").graph, reference);
+    EXPECT_LT(gptq, 0.5 * nearest) << scheme;
+  }
+}
+
+TEST(Gptq, WeightsAreOnTheGridTheyAreStoredWith) {
+  const QuantizationResult result = quantized(tiny(), "w4a16", "gptq");
+  for (const auto& [conv, annotation] : result.graph.quantization) {
+    const Tensor& weight = result.graph.parameter(conv + ".weight");
+    const Tensor again = dequantize(quantize(weight, *annotation.weight), *annotation.weight);
+    for (size_t i = 0; i < again.data<float>().size(); ++i) {
+      ASSERT_NEAR(again.data<float>()[i], weight.data<float>()[i], 1e-6) << conv;
+    }
+  }
+}
+
+TEST(Gptq, DependsOnTheSeedAlone) {
+  const graph::Graph reference = tiny();
+  const QuantizationResult a = quantized(reference, "w4a16", "gptq");
+  const QuantizationResult b = quantized(reference, "w4a16", "gptq");
+  for (const auto& [name, value] : a.graph.parameters) {
+    EXPECT_TRUE(equal(value, b.graph.parameter(name))) << name;
+  }
+}
+
+TEST(Gptq, LeavesTheDflProjectionAlone) {
+  const graph::Graph reference = tiny();
+  const QuantizationResult result = quantized(reference, "w4a8", "gptq");
+  EXPECT_TRUE(equal(result.graph.parameter("model.3.dfl.conv.weight"),
+                    reference.parameter("model.3.dfl.conv.weight")));
+}
+
+}  // namespace
+}  // namespace yoloquant::quant
