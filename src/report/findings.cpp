@@ -19,8 +19,8 @@ bool has_four_bit_weights(const Variant& variant) { return variant.name.starts_w
 
 std::string collapse_advice(const Variant& variant) {
   if (has_four_bit_weights(variant)) {
-    return "rounding to nearest is too coarse for 4-bit weights; try a method that reconstructs "
-           "layers, or keep the most sensitive layers at 8 bits with layer rules";
+    return "rounding to nearest is too coarse for 4-bit weights; try --method gptq, which rounds "
+           "towards the float model's outputs, or keep layers at 8 bits with layer rules";
   }
   if (quantizes_activations(variant)) {
     return "try more calibration images, another activation range (percentile, mse), or skip the "
