@@ -129,12 +129,12 @@ void correct(graph::Graph& annotated, const graph::Graph& reference, const std::
 
 }  // namespace
 
-bool BiasCorrection::apply(graph::Graph& annotated, const MethodContext& context) {
+void BiasCorrection::apply(graph::Graph& annotated, const MethodContext& context) {
   std::vector<std::string> convs;
   for (const auto& [conv, annotation] : annotated.quantization) {
     if (annotated.parameters.contains(conv + ".bias")) convs.push_back(conv);
   }
-  if (convs.empty()) return false;
+  if (convs.empty()) return;
   std::map<std::string, ChannelSums> sums;
   exec::Executor executor(context.reference,
                           {.device = context.calibration.device, .fake_quantize = false});
@@ -159,7 +159,6 @@ bool BiasCorrection::apply(graph::Graph& annotated, const MethodContext& context
   for (const std::string& conv : convs) {
     with_context(conv, [&] { correct(annotated, context.reference, conv, sums.at(conv)); });
   }
-  return false;
 }
 
 }  // namespace yoloquant::quant

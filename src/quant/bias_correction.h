@@ -16,8 +16,7 @@ class BiasCorrection : public Method {
   static constexpr int64_t kImages = 32;  // means need no more
 
   std::string_view name() const override { return "bias"; }
-  // False: the ranges stay.
-  bool apply(graph::Graph& annotated, const MethodContext& context) override;
+  void apply(graph::Graph& annotated, const MethodContext& context) override;
 };
 
 }  // namespace yoloquant::quant

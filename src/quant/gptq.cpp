@@ -219,9 +219,8 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
   context.progress.finish();
 }
 
-bool Gptq::apply(graph::Graph& annotated, const MethodContext& context) {
+void Gptq::apply(graph::Graph& annotated, const MethodContext& context) {
   run_gptq(annotated, context, gptq_options(context.budget.effort()));
-  return true;
 }
 
 }  // namespace yoloquant::quant

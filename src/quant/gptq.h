@@ -13,8 +13,7 @@ namespace yoloquant::quant {
 class Gptq : public Method {
  public:
   std::string_view name() const override { return "gptq"; }
-  // True: activations are calibrated again behind the new weights.
-  bool apply(graph::Graph& annotated, const MethodContext& context) override;
+  void apply(graph::Graph& annotated, const MethodContext& context) override;
 };
 
 // The settings of an effort; exposed for experiments and tests.

@@ -33,9 +33,9 @@ class Method {
   virtual std::string_view name() const = 0;
 
   // Changes weights, biases and annotations of `annotated` (the inference graph). On return the
-  // parameters hold weights whose nearest codes are the chosen ones. Input annotations are
-  // calibrated again afterwards if this says so by returning true.
-  virtual bool apply(graph::Graph& annotated, const MethodContext& context) = 0;
+  // parameters hold weights whose nearest codes are the chosen ones. Input annotations come from
+  // the float model and are calibrated again when all methods are done.
+  virtual void apply(graph::Graph& annotated, const MethodContext& context) = 0;
 };
 
 using MethodList = std::vector<std::unique_ptr<Method>>;

@@ -23,9 +23,8 @@ void annotate_weights(graph::Graph& graph, const QuantizationConfig& config, int
   }
 }
 
-bool Nearest::apply(graph::Graph& annotated, const MethodContext& context) {
+void Nearest::apply(graph::Graph& annotated, const MethodContext& context) {
   annotate_weights(annotated, context.config);
-  return false;
 }
 
 }  // namespace yoloquant::quant

@@ -12,8 +12,7 @@ void annotate_weights(graph::Graph& graph, const QuantizationConfig& config, int
 class Nearest : public Method {
  public:
   std::string_view name() const override { return "nearest"; }
-  // False: rounding to nearest needs no second calibration.
-  bool apply(graph::Graph& annotated, const MethodContext& context) override;
+  void apply(graph::Graph& annotated, const MethodContext& context) override;
 };
 
 }  // namespace yoloquant::quant

@@ -47,12 +47,22 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
   const auto calibrate = [&] {
     return calibrate_activations(result.graph, config, images, options.calibration, progress);
   };
-  ActivationStatistics seen = calibrate();
-  bool weights_changed = false;
-  for (size_t i = 1; i < methods.size(); ++i) {
-    weights_changed = methods[i]->apply(result.graph, context) || weights_changed;
+  // Methods that go on from here bring the layers close to the float model: its ranges, not those
+  // behind weights rounded to nearest, are what they should work with.
+  ActivationStatistics seen;
+  if (methods.size() > 1) {
+    graph::Graph floats = inference;
+    calibrate_activations(floats, config, images, options.calibration, progress);
+    for (const auto& [conv, annotation] : floats.quantization) {
+      result.graph.quantization[conv].input = annotation.input;
+    }
+  } else {
+    seen = calibrate();
   }
-  if (weights_changed) seen = calibrate();
+  for (size_t i = 1; i < methods.size(); ++i) {
+    methods[i]->apply(result.graph, context);
+  }
+  if (methods.size() > 1) seen = calibrate();
   result.layers = report_layers(result.graph, inference, seen);
   return result;
 }

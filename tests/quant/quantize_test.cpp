@@ -94,7 +94,7 @@ TEST(Quantize, WeightsThatAreNotFiniteAreNamed) {
 class Doubling : public Method {
  public:
   std::string_view name() const override { return "test_doubling"; }
-  bool apply(graph::Graph& annotated, const MethodContext& context) override {
+  void apply(graph::Graph& annotated, const MethodContext& context) override {
     EXPECT_TRUE(annotated.quantization.at("stem.conv").weight) << "nearest comes first";
     EXPECT_TRUE(annotated.quantization.at("stem.conv").input) << "inputs are calibrated";
     EXPECT_EQ(context.images.size(), 4);
@@ -102,7 +102,6 @@ class Doubling : public Method {
     for (const char* part : {"stem.conv.weight", "stem.conv.bias"}) {
       for (float& x : annotated.parameters.at(part).mutable_data<float>()) x *= 2;
     }
-    return true;
   }
 };
 
