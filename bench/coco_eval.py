@@ -90,7 +90,7 @@ def measure(command):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ours", required=True, help="the program coco_eval_process")
+    parser.add_argument("--ours", default="build/release/bin/coco_eval_process")
     parser.add_argument("--python", default=sys.executable, help="a Python with pycocotools")
     parser.add_argument("--faster", help="a Python with faster-coco-eval")
     parser.add_argument("--images", type=int, default=5000)

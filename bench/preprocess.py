@@ -41,7 +41,7 @@ print(len(files) / (time.perf_counter() - begin))
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ours", required=True, help="the program data_bench")
+    parser.add_argument("--ours", default="build/release/bin/data_bench")
     parser.add_argument("--images", required=True, help="folder of JPEG files")
     parser.add_argument("--python", default=sys.executable, help="a Python with cv2 and numpy")
     parser.add_argument("--rounds", type=int, default=5)
