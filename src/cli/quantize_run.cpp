@@ -10,36 +10,16 @@ namespace yoloquant::cli {
 
 namespace {
 
-nlohmann::ordered_json layer_json(const quant::LayerReport& layer) {
-  nlohmann::ordered_json json = {{"conv", layer.conv},           {"weights", layer.weights},
-                                 {"bits", layer.bits},           {"scale_min", layer.scale_min},
-                                 {"scale_max", layer.scale_max}, {"lossless", layer.lossless}};
-  json["sqnr_db"] =
-      layer.lossless ? nlohmann::ordered_json() : nlohmann::ordered_json(layer.sqnr_db);
-  if (layer.input) {
-    json["input"] = {{"bits", layer.input->bits},
-                     {"min", layer.input->min},
-                     {"max", layer.input->max},
-                     {"low", layer.input->low},
-                     {"high", layer.input->high},
-                     {"scale", layer.input->scale},
-                     {"zero_point", layer.input->zero_point}};
-  }
-  return json;
-}
-
 nlohmann::ordered_json result_json(const pipeline::QuantizeResult& result) {
-  nlohmann::ordered_json json = {{"path", result.path.string()},
-                                 {"scheme", result.scheme},
-                                 {"calibration_images", result.calibration_images},
-                                 {"seconds", result.seconds},
-                                 {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
-                                 {"check", onnx::to_json(result.check)},
-                                 {"verification", pipeline::verification_json(result.verification)},
-                                 {"layers", nlohmann::ordered_json::array()},
-                                 {"warnings", result.warnings}};
-  for (const quant::LayerReport& layer : result.layers) json["layers"].push_back(layer_json(layer));
-  return json;
+  return {{"path", result.path.string()},
+          {"scheme", result.scheme},
+          {"calibration_images", result.calibration_images},
+          {"seconds", result.seconds},
+          {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
+          {"check", onnx::to_json(result.check)},
+          {"verification", pipeline::verification_json(result.verification)},
+          {"layers", pipeline::layers_json(result.layers)},
+          {"warnings", result.warnings}};
 }
 
 int64_t count_of(const onnx::CheckReport& check, const std::string& op) {

@@ -101,6 +101,24 @@ nlohmann::ordered_json difference_json(const OutputDifference& d) {
           {"relative_box", d.relative_box},     {"relative_score", d.relative_score}};
 }
 
+nlohmann::ordered_json layer_json(const quant::LayerReport& layer) {
+  nlohmann::ordered_json json{{"conv", layer.conv},           {"weights", layer.weights},
+                              {"bits", layer.bits},           {"scale_min", layer.scale_min},
+                              {"scale_max", layer.scale_max}, {"sqnr_db", nullptr},
+                              {"lossless", layer.lossless}};
+  if (!layer.lossless) json["sqnr_db"] = layer.sqnr_db;
+  if (layer.input) {
+    json["input"] = {{"bits", layer.input->bits},
+                     {"min", layer.input->min},
+                     {"max", layer.input->max},
+                     {"low", layer.input->low},
+                     {"high", layer.input->high},
+                     {"scale", layer.input->scale},
+                     {"zero_point", layer.input->zero_point}};
+  }
+  return json;
+}
+
 }  // namespace
 
 QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::path& out,
@@ -146,6 +164,12 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   result.path = out;
   progress.finish();
   return result;
+}
+
+nlohmann::ordered_json layers_json(const std::vector<quant::LayerReport>& layers) {
+  auto list = nlohmann::ordered_json::array();
+  for (const quant::LayerReport& layer : layers) list.push_back(layer_json(layer));
+  return list;
 }
 
 nlohmann::ordered_json verification_json(const Verification& v) {

@@ -96,4 +96,8 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
 // {"images", "provider", "optimized": {"max_box_pixels", ...}, "unoptimized", "quantization", ...}
 nlohmann::ordered_json verification_json(const Verification& verification);
 
+// [{"conv", "weights", "bits", "scale_min", "scale_max", "sqnr_db", "lossless", "input": {...}}]; a
+// lossless layer's sqnr_db is null.
+nlohmann::ordered_json layers_json(const std::vector<quant::LayerReport>& layers);
+
 }  // namespace yoloquant::pipeline

@@ -78,32 +78,13 @@ ordered_json finite_or_null(double value) {
   return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
 }
 
-ordered_json layer_json(const quant::LayerReport& layer) {
-  ordered_json json{{"conv", layer.conv},           {"weights", layer.weights},
-                    {"bits", layer.bits},           {"scale_min", layer.scale_min},
-                    {"scale_max", layer.scale_max}, {"sqnr_db", finite_or_null(layer.sqnr_db)},
-                    {"lossless", layer.lossless}};
-  if (layer.input) {
-    json["input"] = {{"bits", layer.input->bits},
-                     {"min", layer.input->min},
-                     {"max", layer.input->max},
-                     {"low", layer.input->low},
-                     {"high", layer.input->high},
-                     {"scale", layer.input->scale},
-                     {"zero_point", layer.input->zero_point}};
-  }
-  return json;
-}
-
 ordered_json quantize_json(const QuantizeResult& result) {
-  ordered_json layers = ordered_json::array();
-  for (const quant::LayerReport& layer : result.layers) layers.push_back(layer_json(layer));
   return {{"scheme", result.scheme},
           {"calibration_images", result.calibration_images},
           {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
           {"verification", verification_json(result.verification)},
           {"warnings", result.warnings},
-          {"layers", std::move(layers)}};
+          {"layers", layers_json(result.layers)}};
 }
 
 Stage quantize_stage(const RunPlan& plan, const PlannedVariant& variant, RunModel& model) {
