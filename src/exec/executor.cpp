@@ -7,7 +7,6 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/version.h>
 
-#include <set>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -45,7 +44,6 @@ class Executor::Impl {
         value_count_(graph.values.size()),
         options_(options),
         device_(choose_device(options.device)) {
-    for (const graph::ValueId input : inputs_) input_names_.push_back(graph.values[input].name);
     if (!is_floating_point(options.precision)) fail("precision must be a float type");
     const c10::InferenceMode guard;
     for (size_t i = 0; i < nodes_.size(); ++i) {
@@ -205,7 +203,6 @@ class Executor::Impl {
   std::vector<graph::Node> nodes_;
   std::vector<graph::ValueId> inputs_;
   std::vector<graph::ValueId> outputs_;
-  std::vector<std::string> input_names_;
   size_t value_count_;
   ExecutorOptions options_;
   c10::Device device_;

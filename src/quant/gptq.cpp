@@ -6,7 +6,6 @@
 #include <ATen/ops/linalg_solve.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <numeric>
@@ -214,7 +213,6 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
              [&](const PairedInput& input) {
                with_context(input.node.name, [&] { fit.fit(input, random); });
                context.progress.update(++done, input.node.name);
-               return true;
              });
   context.progress.finish();
 }

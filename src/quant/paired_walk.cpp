@@ -84,7 +84,7 @@ class Side {
 
 void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
                 CalibrationData& images, const PairedWalkOptions& options,
-                const std::function<bool(const PairedInput&)>& visit) {
+                const std::function<void(const PairedInput&)>& visit) {
   if (reference.nodes.size() != annotated.nodes.size()) fail("the two graphs have different nodes");
   const c10::InferenceMode guard;
   const int64_t count =
@@ -106,7 +106,7 @@ void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
       if (annotation->second.input) {
         for (at::Tensor& x : quantized_batches) x = quantized_input(x, *annotation->second.input);
       }
-      if (annotation->second.weight && !visit({node, reference_input, quantized_batches})) return;
+      if (annotation->second.weight) visit({node, reference_input, quantized_batches});
     }
     fp.run(node, batches.size(), reference_input);
     q.run(node, batches.size(), quantized_batches);

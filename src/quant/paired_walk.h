@@ -27,10 +27,11 @@ struct PairedWalkOptions {
 
 // Calls `visit` for each conv of `annotated` with a quantized weight, in execution order. The
 // visitor may change that conv's parameters and annotation in `annotated`: later convs see the
-// result. All images are held at once, but only the values that later nodes still need. Both graphs
-// must have the same nodes. Stops early, without error, when `visit` returns false.
+// result. All images are held at once, as float16 between nodes, but only the values that later
+// nodes still need. Both graphs
+// must have the same nodes.
 void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
                 CalibrationData& images, const PairedWalkOptions& options,
-                const std::function<bool(const PairedInput&)>& visit);
+                const std::function<void(const PairedInput&)>& visit);
 
 }  // namespace yoloquant::quant
