@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/load.h"
 #include "pipeline/export.h"
 
 namespace yoloquant::cli {
@@ -32,12 +33,7 @@ struct ExportArguments : ModelArguments {
 
 int run_export(const ExportArguments& arguments, Context& context) {
   arguments.check_model();
-  pipeline::LoadOptions load;
-  load.seed = arguments.seed;
-  load.image_height = arguments.height();
-  load.image_width = arguments.width();
-  const pipeline::LoadedModel model = pipeline::load_model(arguments.model, load);
-  for (const std::string& warning : model.warnings) context.warn("{}", warning);
+  const pipeline::LoadedModel model = load(arguments, context);
 
   pipeline::ExportOptions options = arguments.options;
   options.image_height = arguments.height();

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/load.h"
 #include "cli/onnx_report.h"
 #include "graph/passes.h"
 #include "model/model.h"
@@ -122,12 +123,7 @@ int run_info(const InfoArguments& arguments, Context& context) {
     context.result(onnx::to_json(report), onnx_report_text(arguments.model, report));
     return 0;
   }
-  pipeline::LoadOptions load;
-  load.seed = arguments.seed;
-  load.image_height = arguments.height();
-  load.image_width = arguments.width();
-  const pipeline::LoadedModel model = pipeline::load_model(arguments.model, load);
-  for (const std::string& warning : model.warnings) context.warn("{}", warning);
+  const pipeline::LoadedModel model = load(arguments, context);
   const nlohmann::ordered_json json = model_json(model);
   context.result(json, model_text(model, json));
   return 0;

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "cli/config_file.h"
+#include "cli/load.h"
 #include "cli/quantize_command.h"
 #include "cli/terminal.h"
 #include "quant/config.h"
@@ -83,12 +84,7 @@ int run_quantize(const QuantizeArguments& arguments, Context& context) {
   options.image_height = arguments.height();
   options.image_width = arguments.width();
 
-  pipeline::LoadOptions load;
-  load.seed = arguments.seed;
-  load.image_height = arguments.height();
-  load.image_width = arguments.width();
-  const pipeline::LoadedModel model = pipeline::load_model(arguments.model, load);
-  for (const std::string& warning : model.warnings) context.warn("{}", warning);
+  const pipeline::LoadedModel model = load(arguments, context);
 
   const pipeline::QuantizeResult result =
       pipeline::quantize_onnx(model, arguments.out, options, context.progress());
