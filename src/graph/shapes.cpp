@@ -2,8 +2,18 @@
 
 #include "base/error.h"
 #include "graph/graph.h"
+#include "graph/window.h"
 
 namespace yoloquant::graph {
+
+int64_t window_extent(int64_t input, int64_t padding, int64_t kernel, int64_t dilation,
+                      int64_t stride) {
+  if (stride <= 0 || dilation <= 0 || kernel <= 0)
+    fail("kernel, stride or dilation is not positive");
+  const int64_t span = input + padding - dilation * (kernel - 1) - 1;
+  if (span < 0) fail("input extent {} is smaller than the kernel", input);
+  return span / stride + 1;
+}
 
 namespace {
 
@@ -17,16 +27,6 @@ size_t normalized_axis(int64_t axis, const Shape& shape) {
   const auto rank = static_cast<int64_t>(shape.size());
   if (axis < -rank || axis >= rank) fail("no axis {} in {}", axis, shape_string(shape));
   return static_cast<size_t>(axis < 0 ? axis + rank : axis);
-}
-
-// Extent of a sliding window's output.
-int64_t window_extent(int64_t input, int64_t padding, int64_t kernel, int64_t dilation,
-                      int64_t stride) {
-  if (stride <= 0 || dilation <= 0 || kernel <= 0)
-    fail("kernel, stride or dilation is not positive");
-  const int64_t span = input + padding - dilation * (kernel - 1) - 1;
-  if (span < 0) fail("input extent {} is smaller than the kernel", input);
-  return span / stride + 1;
 }
 
 // Shape rules: one overload an operator; `node` and `graph` give names and parameters.

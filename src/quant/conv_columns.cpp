@@ -6,24 +6,17 @@
 #include <numeric>
 
 #include "base/parallel.h"
+#include "graph/window.h"
 
 namespace yoloquant::quant {
-
-namespace {
-
-int64_t extent(int64_t input, int64_t padding, int64_t kernel, int64_t dilation, int64_t stride) {
-  return (input + padding - dilation * (kernel - 1) - 1) / stride + 1;
-}
-
-}  // namespace
 
 std::vector<Position> draw_positions(const graph::Conv& op, int64_t kernel_height,
                                      int64_t kernel_width, const at::Tensor& input,
                                      int64_t per_image, Random& random) {
-  const int64_t height = extent(input.size(2), op.padding[0] + op.padding[2], kernel_height,
-                                op.dilation[0], op.stride[0]);
-  const int64_t width = extent(input.size(3), op.padding[1] + op.padding[3], kernel_width,
-                               op.dilation[1], op.stride[1]);
+  const int64_t height = graph::window_extent(input.size(2), op.padding[0] + op.padding[2],
+                                              kernel_height, op.dilation[0], op.stride[0]);
+  const int64_t width = graph::window_extent(input.size(3), op.padding[1] + op.padding[3],
+                                             kernel_width, op.dilation[1], op.stride[1]);
   const int64_t cells = height * width;
   std::vector<Position> positions;
   std::vector<int64_t> cell(static_cast<size_t>(cells));
