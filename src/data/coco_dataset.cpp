@@ -189,8 +189,8 @@ CocoDataset CocoDataset::read(const std::filesystem::path& annotations,
   dataset.categories_ = std::move(raw.categories);
   dataset.images_ = std::move(raw.images);
 
-  // Counting sort by image keeps the file's order within one.
-  dataset.first_annotation_.assign(dataset.images_.size() + 1, 0);
+  std::vector<CocoAnnotation> annotated;
+  annotated.reserve(raw.annotations.size());
   for (RawAnnotation& item : raw.annotations) {
     const int64_t image = dataset.image_index(item.image_id);
     const int64_t category = dataset.category_index(item.category_id);
@@ -198,20 +198,50 @@ CocoDataset CocoDataset::read(const std::filesystem::path& annotations,
       fail("{}: annotation {} has category {}, which is not in the file", name, item.annotation.id,
            item.category_id);
     }
-    // Subsets are often made by dropping images only.
+    if (image < 0) continue;  // subsets are often made by dropping images only
     item.annotation.image = static_cast<int32_t>(image);
     item.annotation.category = static_cast<int32_t>(category);
-    if (image >= 0) ++dataset.first_annotation_[static_cast<size_t>(image) + 1];
+    annotated.push_back(item.annotation);
   }
-  std::partial_sum(dataset.first_annotation_.begin(), dataset.first_annotation_.end(),
-                   dataset.first_annotation_.begin());
-  dataset.annotations_.resize(dataset.first_annotation_.back());
-  std::vector<size_t> next(dataset.first_annotation_.begin(), dataset.first_annotation_.end() - 1);
-  for (const RawAnnotation& item : raw.annotations) {
-    if (item.annotation.image < 0) continue;
-    dataset.annotations_[next[static_cast<size_t>(item.annotation.image)]++] = item.annotation;
-  }
+  dataset.group_by_image(annotated);
   return dataset;
+}
+
+CocoDataset CocoDataset::make(std::vector<CocoCategory> categories, std::vector<CocoImage> images,
+                              std::vector<CocoAnnotation> annotations) {
+  const auto checked = [](const auto& items, int32_t index, const char* what) -> const auto& {
+    if (index < 0 || static_cast<size_t>(index) >= items.size()) {
+      fail("an annotation has {} {} of {}", what, index, items.size());
+    }
+    return items[static_cast<size_t>(index)];
+  };
+  CocoDataset dataset;
+  dataset.categories_ = categories;
+  dataset.images_ = images;
+  sort_by_id(dataset.categories_, "categories");
+  sort_by_id(dataset.images_, "images");
+  for (CocoAnnotation& item : annotations) {
+    const CocoImage& image = checked(images, item.image, "image");
+    const CocoCategory& category = checked(categories, item.category, "category");
+    item.image = static_cast<int32_t>(dataset.image_index(image.id));
+    item.category = static_cast<int32_t>(dataset.category_index(category.id));
+  }
+  dataset.group_by_image(annotations);
+  return dataset;
+}
+
+// Counting sort, which keeps the order within an image.
+void CocoDataset::group_by_image(const std::vector<CocoAnnotation>& annotations) {
+  first_annotation_.assign(images_.size() + 1, 0);
+  for (const CocoAnnotation& item : annotations) {
+    ++first_annotation_[static_cast<size_t>(item.image) + 1];
+  }
+  std::partial_sum(first_annotation_.begin(), first_annotation_.end(), first_annotation_.begin());
+  annotations_.resize(annotations.size());
+  std::vector<size_t> next(first_annotation_.begin(), first_annotation_.end() - 1);
+  for (const CocoAnnotation& item : annotations) {
+    annotations_[next[static_cast<size_t>(item.image)]++] = item;
+  }
 }
 
 std::span<const CocoAnnotation> CocoDataset::annotations_of(size_t image_index) const {

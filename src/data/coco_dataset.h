@@ -46,6 +46,11 @@ class CocoDataset {
   static CocoDataset open(const std::filesystem::path& root, std::string_view split);
   static CocoDataset read(const std::filesystem::path& annotations,
                           std::filesystem::path image_folder = {});
+  // From memory. Categories and images may come in any order; `image` and `category` of an
+  // annotation are indices into what is given. Throws Error for an index out of range or an id that
+  // appears twice. COCO takes an annotation's id of 0 for "no match": count from 1.
+  static CocoDataset make(std::vector<CocoCategory> categories, std::vector<CocoImage> images,
+                          std::vector<CocoAnnotation> annotations);
 
   // Sorted by id: index i is the class number that models predict.
   std::span<const CocoCategory> categories() const { return categories_; }
@@ -71,6 +76,9 @@ class CocoDataset {
   std::vector<int64_t> checked_image_ids(std::vector<int64_t> ids) const;
 
  private:
+  // Takes over annotations whose indices are those of the sorted lists.
+  void group_by_image(const std::vector<CocoAnnotation>& annotations);
+
   std::filesystem::path annotation_file_;
   std::filesystem::path image_folder_;
   std::vector<CocoCategory> categories_;

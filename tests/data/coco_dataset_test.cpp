@@ -49,6 +49,23 @@ class CocoFile : public testing::Test {
   test::TemporaryFolder folder_;
 };
 
+TEST(CocoDatasetMake, SortsAndGroupsAsAFileIsRead) {
+  const CocoDataset dataset = CocoDataset::make(
+      {{18, "dog"}, {3, "car"}}, {{.id = 9, .file_name = "nine.jpg"}, {.id = 4, .file_name = {}}},
+      {{.id = 1, .image = 0, .category = 0},
+       {.id = 2, .image = 1, .category = 1},
+       {.id = 3, .image = 0, .category = 1}});
+  EXPECT_EQ(dataset.images()[1].file_name, "nine.jpg");
+  EXPECT_EQ(dataset.categories()[0].name, "car");
+  ASSERT_EQ(dataset.annotations_of(1).size(), 2U);
+  EXPECT_EQ(dataset.annotations_of(1)[0].id, 1);
+  EXPECT_EQ(dataset.annotations_of(1)[0].category, 1);
+  EXPECT_EQ(dataset.annotations_of(1)[1].id, 3);
+  EXPECT_EQ(dataset.annotations_of(0)[0].category, 0);
+  EXPECT_THROW(CocoDataset::make({{1, "a"}, {1, "b"}}, {}, {}), Error);
+  EXPECT_THROW(CocoDataset::make({{1, "a"}}, {}, {{.id = 1, .image = 0, .category = 0}}), Error);
+}
+
 TEST_F(CocoFile, IsReadSortedAndGrouped) {
   const CocoDataset dataset = read(kSmall);
   ASSERT_EQ(dataset.images().size(), 2U);
