@@ -7,6 +7,7 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -59,27 +60,46 @@ class Executor::Impl {
 
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs) {
     const c10::InferenceMode guard;
-    if (inputs.size() != inputs_.size()) {
-      fail("the model takes {} inputs, got {}", inputs_.size(), inputs.size());
-    }
-    std::vector<at::Tensor> values(value_count_);
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      at::Tensor input = inputs[i].to(device_, scalar_type(options_.precision));
-      // Convolutions run faster, and change layout less often, with channels innermost.
-      if (input.dim() == 4) input = input.contiguous(at::MemoryFormat::ChannelsLast);
-      values[inputs_[i]] = input;
-    }
+    std::vector<at::Tensor> values = with_inputs(inputs);
     const size_t end = stop_after_taps_ && last_tap_ >= 0 ? last_tap_ + 1 : nodes_.size();
     for (size_t i = 0; i < end; ++i) {
-      try {
-        step(i, values);
-      } catch (const c10::Error& error) {
-        fail("{}: {}", nodes_[i].name, error.what_without_backtrace());
-      }
+      step(i, values);
+      release(i, values);
     }
     std::vector<at::Tensor> results;
     if (end < nodes_.size()) return results;
     for (const graph::ValueId output : outputs_) results.push_back(values[output]);
+    return results;
+  }
+
+  std::vector<at::Tensor> run_all(const std::vector<at::Tensor>& inputs) {
+    const c10::InferenceMode guard;
+    std::vector<at::Tensor> values = with_inputs(inputs);
+    for (size_t i = 0; i < nodes_.size(); ++i) step(i, values);
+    return values;
+  }
+
+  std::vector<at::Tensor> run_changed(const std::vector<at::Tensor>& values,
+                                      const std::vector<std::string>& changed,
+                                      const std::vector<graph::ValueId>& wanted) {
+    const c10::InferenceMode guard;
+    if (values.size() != value_count_) fail("the values are not of a whole run of this graph");
+    std::vector<bool> again(nodes_.size());
+    for (const std::string& node : changed) again[index_of(node)] = true;
+    const std::vector<bool> needed = needed_for(wanted);
+    std::vector<at::Tensor> now = values;
+    std::vector<bool> differs(value_count_);
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      const graph::Node& node = nodes_[i];
+      const bool affected = again[i] || std::ranges::any_of(node.inputs, [&](graph::ValueId input) {
+                              return differs[input];
+                            });
+      if (!needed[i] || !affected) continue;
+      step(i, now);
+      for (const graph::ValueId output : node.outputs) differs[output] = true;
+    }
+    std::vector<at::Tensor> results;
+    for (const graph::ValueId value : wanted) results.push_back(now.at(value));
     return results;
   }
 
@@ -176,7 +196,44 @@ class Executor::Impl {
       last_use_[output] = static_cast<int>(nodes_.size());
   }
 
+  // All values, of which only the inputs are known yet.
+  std::vector<at::Tensor> with_inputs(const std::vector<at::Tensor>& inputs) const {
+    if (inputs.size() != inputs_.size()) {
+      fail("the model takes {} inputs, got {}", inputs_.size(), inputs.size());
+    }
+    std::vector<at::Tensor> values(value_count_);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      at::Tensor input = inputs[i].to(device_, scalar_type(options_.precision));
+      // Convolutions run faster, and change layout less often, with channels innermost.
+      if (input.dim() == 4) input = input.contiguous(at::MemoryFormat::ChannelsLast);
+      values[inputs_[i]] = input;
+    }
+    return values;
+  }
+
+  // By node, whether one of `wanted` depends on it.
+  std::vector<bool> needed_for(const std::vector<graph::ValueId>& wanted) const {
+    std::vector<bool> value_needed(value_count_);
+    for (const graph::ValueId value : wanted) value_needed.at(value) = true;
+    std::vector<bool> needed(nodes_.size());
+    for (size_t i = nodes_.size(); i-- > 0;) {
+      needed[i] = std::ranges::any_of(nodes_[i].outputs,
+                                      [&](graph::ValueId output) { return value_needed[output]; });
+      if (!needed[i]) continue;
+      for (const graph::ValueId input : nodes_[i].inputs) value_needed[input] = true;
+    }
+    return needed;
+  }
+
   void step(size_t i, std::vector<at::Tensor>& values) {
+    try {
+      compute(i, values);
+    } catch (const c10::Error& error) {
+      fail("{}: {}", nodes_[i].name, error.what_without_backtrace());
+    }
+  }
+
+  void compute(size_t i, std::vector<at::Tensor>& values) {
     const graph::Node& node = nodes_[i];
     std::vector<at::Tensor> inputs;
     for (const graph::ValueId input : node.inputs) inputs.push_back(values[input]);
@@ -192,6 +249,11 @@ class Executor::Impl {
     const std::vector<at::Tensor> outputs = apply(node, used, inputs);
     for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
     if (tapped) tap_(node, seen, outputs);
+  }
+
+  // Frees what no later node reads.
+  void release(size_t i, std::vector<at::Tensor>& values) const {
+    const graph::Node& node = nodes_[i];
     for (const graph::ValueId input : node.inputs) {
       if (last_use_[input] == static_cast<int>(i)) values[input] = at::Tensor();
     }
@@ -235,6 +297,16 @@ std::vector<Tensor> Executor::run(const std::vector<Tensor>& inputs) {
 
 std::vector<at::Tensor> Executor::run(const std::vector<at::Tensor>& inputs) {
   return impl_->run(inputs);
+}
+
+std::vector<at::Tensor> Executor::run_all(const std::vector<at::Tensor>& inputs) {
+  return impl_->run_all(inputs);
+}
+
+std::vector<at::Tensor> Executor::run_changed(const std::vector<at::Tensor>& values,
+                                              const std::vector<std::string>& changed,
+                                              const std::vector<graph::ValueId>& wanted) {
+  return impl_->run_changed(values, changed, wanted);
 }
 
 void Executor::set_tap(Tap tap, const std::vector<std::string>& nodes) {

@@ -42,6 +42,16 @@ class Executor {
   // The same on LibTorch tensors (any device; no gradient).
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs);
 
+  // Every value of a run, by its id in the graph, for run_changed. Those which nothing makes are
+  // undefined.
+  std::vector<at::Tensor> run_all(const std::vector<at::Tensor>& inputs);
+  // The values `wanted` after parameters or annotations of the nodes `changed` were replaced: runs
+  // these nodes again, and of the nodes that depend on them those which `wanted` needs. All else is
+  // taken from `values`, of run_all before the change. To the bit what a whole run gives.
+  std::vector<at::Tensor> run_changed(const std::vector<at::Tensor>& values,
+                                      const std::vector<std::string>& changed,
+                                      const std::vector<graph::ValueId>& wanted);
+
   // Calls `tap` after each node named in `nodes` ({}: after every node); replaces earlier taps. A
   // null tap removes them.
   void set_tap(Tap tap, const std::vector<std::string>& nodes = {});

@@ -206,34 +206,56 @@ graph::Quantizer input_quantizer(const ActivationObserver& observer,
   return activation_quantizer(range, bits, settings.symmetric);
 }
 
+namespace {
+
+bool quantizes_input(const LayerSettings& settings) {
+  return !settings.skip && settings.activation_bits != kFloatActivationBits;
+}
+
+// Settings of every conv of the graph.
+std::map<std::string, LayerSettings> input_settings(const graph::Graph& graph,
+                                                    const QuantizationConfig& config) {
+  const std::set<std::string> probabilities = convs_after_softmax(graph);
+  std::map<std::string, LayerSettings> result;
+  for (const std::string& conv : graph::conv_names(graph)) {
+    LayerSettings settings = settings_for(config, conv);
+    if (probabilities.contains(conv)) settings.activation_range = RangeMethod::kMinMax;
+    result.emplace(conv, settings);
+  }
+  return result;
+}
+
+}  // namespace
+
+void annotate_inputs(graph::Graph& graph, const QuantizationConfig& config,
+                     const ActivationStatistics& statistics) {
+  for (const auto& [conv, settings] : input_settings(graph, config)) {
+    if (quantizes_input(settings)) {
+      graph.quantization[conv].input =
+          with_context(conv, [&] { return input_quantizer(statistics.at(conv), settings); });
+      continue;
+    }
+    const auto entry = graph.quantization.find(conv);
+    if (entry != graph.quantization.end()) entry->second.input.reset();
+  }
+}
+
 ActivationStatistics calibrate_activations(graph::Graph& graph, const QuantizationConfig& config,
                                            CalibrationData& images,
                                            const CalibrationOptions& options, Progress& progress) {
-  const std::set<std::string> probabilities = convs_after_softmax(graph);
-  const auto settings_of = [&](const std::string& conv) {
-    LayerSettings settings = settings_for(config, conv);
-    if (probabilities.contains(conv)) settings.activation_range = RangeMethod::kMinMax;
-    return settings;
-  };
+  const std::map<std::string, LayerSettings> settings = input_settings(graph, config);
   std::vector<std::string> convs;
   bool with_histograms = false;
   for (const std::string& conv : graph::conv_names(graph)) {
-    const LayerSettings settings = settings_of(conv);
-    if (settings.skip || settings.activation_bits == kFloatActivationBits) {
-      const auto entry = graph.quantization.find(conv);
-      if (entry != graph.quantization.end()) entry->second.input.reset();
-      continue;
-    }
+    const LayerSettings& own = settings.at(conv);
+    if (!quantizes_input(own)) continue;
     convs.push_back(conv);
-    with_histograms = with_histograms || settings.activation_range == RangeMethod::kPercentile ||
-                      settings.activation_range == RangeMethod::kMse;
+    with_histograms = with_histograms || own.activation_range == RangeMethod::kPercentile ||
+                      own.activation_range == RangeMethod::kMse;
   }
   ActivationStatistics statistics =
       observe_activations(graph, convs, images, options, with_histograms, progress);
-  for (const std::string& conv : convs) {
-    graph.quantization[conv].input =
-        with_context(conv, [&] { return input_quantizer(statistics.at(conv), settings_of(conv)); });
-  }
+  annotate_inputs(graph, config, statistics);
   return statistics;
 }
 

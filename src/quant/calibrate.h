@@ -39,9 +39,15 @@ ActivationStatistics observe_activations(const graph::Graph& graph,
 // The input quantizer of a conv with these settings.
 graph::Quantizer input_quantizer(const ActivationObserver& observer, const LayerSettings& settings);
 
-// Sets graph.quantization[conv].input for every conv whose settings ask for it, and clears the
-// others. A conv that reads a softmax (DFL) takes minimum and maximum whatever the settings say.
-// Returns what was observed.
+// Sets graph.quantization[conv].input from what was observed, for every conv whose settings ask for
+// it, and clears the others. A conv that reads a softmax (DFL) takes minimum and maximum whatever
+// the settings say. REQUIRES: `statistics` has these convs, with histograms where the settings'
+// range method needs them.
+void annotate_inputs(graph::Graph& graph, const QuantizationConfig& config,
+                     const ActivationStatistics& statistics);
+
+// Observes the convs whose settings ask for it, and annotates their inputs. Returns what was
+// observed.
 ActivationStatistics calibrate_activations(graph::Graph& graph, const QuantizationConfig& config,
                                            CalibrationData& images,
                                            const CalibrationOptions& options,

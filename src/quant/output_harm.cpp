@@ -1,0 +1,189 @@
+#include "quant/output_harm.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/ge.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softplus.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/sum.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+
+namespace yoloquant::quant {
+namespace {
+
+constexpr double kLeastWeight = 0.01;  // an anchor point below is background
+
+double sum_of(const at::Tensor& x) { return at::sum(x, at::kDouble).item<double>(); }
+
+double square_sum(const at::Tensor& x) { return sum_of(at::mul(x, x)); }
+
+// What the sigmoid reads whose scores end in the value: directly, or behind a concat with the boxes
+// and the selection of the end-to-end head.
+std::optional<graph::ValueId> class_logits(const graph::Graph& graph, graph::ValueId output) {
+  const std::vector<int> producers = graph.producers();
+  std::vector<graph::ValueId> open{output};
+  while (!open.empty()) {
+    const int producer = producers[open.back()];
+    open.pop_back();
+    if (producer < 0) continue;
+    const graph::Node& node = graph.nodes[producer];
+    const auto* activation = std::get_if<graph::Activation>(&node.op);
+    if (activation != nullptr && activation->kind == graph::ActivationKind::kSigmoid) {
+      return node.inputs.at(0);
+    }
+    if (std::holds_alternative<graph::Concat>(node.op) ||
+        std::holds_alternative<graph::SelectDetections>(node.op)) {
+      open.insert(open.end(), node.inputs.begin(), node.inputs.end());
+    }
+  }
+  return std::nullopt;
+}
+
+// What the softmax reads whose probabilities a conv with one output channel turns into distances.
+std::optional<graph::ValueId> box_logits(const graph::Graph& graph) {
+  const std::vector<int> producers = graph.producers();
+  for (const graph::Node& node : graph.nodes) {
+    if (!std::holds_alternative<graph::Conv>(node.op)) continue;
+    const int producer = producers[node.inputs.at(0)];
+    if (producer < 0 || graph.parameter(node.name + ".weight").dim(0) != 1) continue;
+    const auto* softmax = std::get_if<graph::Softmax>(&graph.nodes[producer].op);
+    if (softmax != nullptr && softmax->axis == 1) return graph.nodes[producer].inputs.at(0);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+WatchedValues watched_values(const graph::Graph& graph) {
+  const auto boxes = box_logits(graph);
+  const auto classes =
+      graph.outputs.size() == 1 ? class_logits(graph, graph.outputs[0]) : std::nullopt;
+  if (boxes && classes) {
+    const Shape& box = graph.values[*boxes].shape;
+    const Shape& scores = graph.values[*classes].shape;
+    // [N, bins, 4, A] and [N, C, A] with the same anchor points.
+    if (box.size() == 4 && box[2] == 4 && scores.size() == 3 && box[3] == scores[2]) {
+      return {true, {*boxes, *classes}, {"boxes", "classes"}};
+    }
+  }
+  WatchedValues watched{.detection = false, .values = graph.outputs, .names = {}};
+  for (const graph::ValueId output : graph.outputs) {
+    watched.names.push_back(graph.values[output].name);
+  }
+  return watched;
+}
+
+double OutputHarm::box_harm() const { return weight_ > 0 ? box_ / weight_ : 0; }
+
+double OutputHarm::class_harm() const { return weight_ > 0 ? class_ / weight_ : 0; }
+
+double OutputHarm::harm() const {
+  if (detection_) return box_harm() + class_harm();
+  double sum = 0;
+  for (const double error : relative_errors()) sum += error;
+  return error_.empty() ? 0 : sum / static_cast<double>(error_.size());
+}
+
+std::vector<double> OutputHarm::relative_errors() const {
+  std::vector<double> result;
+  for (size_t i = 0; i < error_.size(); ++i) {
+    result.push_back(power_[i] > 0 ? error_[i] / power_[i] : 0);
+  }
+  return result;
+}
+
+void OutputHarm::add(const OutputHarm& other) {
+  detection_ = detection_ || other.detection_;
+  box_ += other.box_;
+  class_ += other.class_;
+  weight_ += other.weight_;
+  error_.resize(other.error_.size());
+  power_.resize(other.power_.size());
+  for (size_t i = 0; i < error_.size(); ++i) {
+    error_[i] += other.error_[i];
+    power_[i] += other.power_[i];
+  }
+}
+
+struct HarmMeter::Reference {
+  at::Tensor value;
+  double power = 0;
+  // Of the class logits.
+  at::Tensor probability;
+  at::Tensor softplus;
+  double weight = 0;
+  // Of the box logits: anchor points that count, and there weight [n] and log-probabilities
+  // [bins, 4, n].
+  at::Tensor anchors;
+  at::Tensor anchor_weight;
+  at::Tensor log_probability;
+};
+
+namespace {
+
+// Of the anchor points that count. A batch is seen as one image with N times as many.
+at::Tensor log_probabilities(const at::Tensor& boxes, const at::Tensor& anchors) {
+  const at::Tensor by_anchor = boxes.movedim(0, -2).flatten(-2);  // [bins, 4, N * A]
+  return at::log_softmax(by_anchor.index_select(2, anchors), 0);
+}
+
+}  // namespace
+
+HarmMeter::HarmMeter(const WatchedValues& watched, const std::vector<at::Tensor>& reference)
+    : watched_(watched) {
+  const c10::InferenceMode guard;
+  for (const at::Tensor& value : reference) {
+    const double power = square_sum(value);
+    if (!std::isfinite(power)) fail("the float model's outputs are not finite");
+    Reference& entry = references_.emplace_back();
+    entry.value = value;
+    entry.power = power;
+  }
+  if (!watched.detection) return;
+  Reference& boxes = references_.at(0);
+  Reference& classes = references_.at(1);
+  classes.probability = at::sigmoid(classes.value);
+  classes.softplus = at::softplus(classes.value);
+  const at::Tensor score = std::get<0>(classes.probability.max(1)).flatten();  // [N * A]
+  boxes.anchors = at::nonzero(at::ge(score, kLeastWeight)).flatten();
+  boxes.anchor_weight = score.index_select(0, boxes.anchors);
+  boxes.log_probability = log_probabilities(boxes.value, boxes.anchors);
+  boxes.weight = sum_of(boxes.anchor_weight);
+}
+
+HarmMeter::~HarmMeter() = default;
+
+OutputHarm HarmMeter::compare(const std::vector<at::Tensor>& values) const {
+  const c10::InferenceMode guard;
+  OutputHarm harm;
+  harm.detection_ = watched_.detection;
+  for (size_t i = 0; i < references_.size(); ++i) {
+    harm.error_.push_back(square_sum(at::sub(values.at(i), references_[i].value)));
+    harm.power_.push_back(references_[i].power);
+  }
+  if (!watched_.detection) return harm;
+  const Reference& boxes = references_[0];
+  const Reference& classes = references_[1];
+  // KL of two yes-or-no distributions with logits x and y: softplus(y) - softplus(x) - p (y - x).
+  const at::Tensor shift = at::mul(classes.probability, at::sub(values[1], classes.value));
+  harm.class_ = sum_of(at::softplus(values[1]).sub_(classes.softplus).sub_(shift));
+  if (boxes.anchors.numel() > 0) {
+    const at::Tensor log_q = log_probabilities(values[0], boxes.anchors);
+    const at::Tensor ratio = at::sub(boxes.log_probability, log_q);
+    const at::Tensor divergence = at::sum(at::mul(boxes.log_probability.exp(), ratio), {0});
+    harm.box_ = sum_of(at::mul(divergence.mean(0), boxes.anchor_weight));
+  }
+  harm.weight_ = boxes.weight;
+  return harm;
+}
+
+}  // namespace yoloquant::quant

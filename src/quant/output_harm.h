@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace at {
+class Tensor;
+}
+
+// How far a changed model is from the float one, where it matters to its detections.
+namespace yoloquant::quant {
+
+// The values of a graph that are compared. For a YOLO detection head these are the logits before
+// they are decoded, found by structure: the box distribution is what the softmax in front of the
+// DFL projection reads, the class logits are what the sigmoid in front of the output reads.
+struct WatchedValues {
+  bool detection = false;
+  std::vector<graph::ValueId> values;  // boxes [N, bins, 4, A] and classes [N, C, A]; or outputs
+  std::vector<std::string> names;      // "boxes", "classes"; or the outputs' names
+};
+WatchedValues watched_values(const graph::Graph& graph);
+
+// Sums over images. For a detection head, with p and q the float and the changed model's
+// probabilities and w(a) = max_c p(a, c) of an anchor point, 0 below .01:
+//   class_harm = sum_{a, c} KL(p(a, c) || q(a, c)), each class a yes or no;
+//   box_harm   = sum_a w(a) * mean over the four sides of KL(p_side(a) || q_side(a));
+//   weight     = sum_a w(a): the detections that the float model expects.
+// harm() is in nats per expected detection. For small errors the divergences are quadratic in them,
+// so that the harms of layers with unrelated errors add up. For other graphs it is the mean of
+// the relative errors.
+class OutputHarm {
+ public:
+  double harm() const;
+  double box_harm() const;
+  double class_harm() const;
+  // sum |y - x|^2 / sum |x|^2 of each watched value.
+  std::vector<double> relative_errors() const;
+
+  void add(const OutputHarm& other);
+
+ private:
+  friend class HarmMeter;
+  bool detection_ = false;
+  double box_ = 0;
+  double class_ = 0;
+  double weight_ = 0;
+  std::vector<double> error_;
+  std::vector<double> power_;
+};
+
+// Compares with the float model's values on one image (or batch).
+class HarmMeter {
+ public:
+  // `reference`: the watched values, in their order.
+  HarmMeter(const WatchedValues& watched, const std::vector<at::Tensor>& reference);
+  ~HarmMeter();
+  HarmMeter(const HarmMeter&) = delete;
+  HarmMeter& operator=(const HarmMeter&) = delete;
+
+  OutputHarm compare(const std::vector<at::Tensor>& values) const;
+
+ private:
+  struct Reference;
+  const WatchedValues& watched_;
+  std::vector<Reference> references_;
+};
+
+}  // namespace yoloquant::quant

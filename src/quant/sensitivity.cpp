@@ -1,0 +1,272 @@
+#include "quant/sensitivity.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "exec/convert.h"
+#include "exec/executor.h"
+#include "quant/nearest.h"
+
+namespace yoloquant::quant {
+namespace {
+
+using Quantizations = std::map<std::string, graph::ConvQuantization>;
+
+// Every layer at these bits, whatever the rules say of bits.
+QuantizationConfig with_bits(QuantizationConfig config, Part part, int bits) {
+  LayerOverrides overrides;
+  (part == Part::kWeights ? overrides.weight_bits : overrides.activation_bits) = bits;
+  config.rules.push_back({"*", overrides});
+  return config;
+}
+
+Quantizations weights_at(const graph::Graph& inference, const QuantizationConfig& config,
+                         int bits) {
+  graph::Graph annotated = inference;
+  annotate_weights(annotated, with_bits(config, Part::kWeights, bits));
+  return annotated.quantization;
+}
+
+int64_t weight_count(const graph::Graph& graph, const Quantizations& changes) {
+  int64_t count = 0;
+  for (const auto& [conv, quantization] : changes) {
+    count += graph.parameter(conv + ".weight").size();
+  }
+  return count;
+}
+
+// Convs and blocks for one part.
+class VariantList {
+ public:
+  VariantList(const graph::Graph& graph, const QuantizationConfig& config) : graph_(graph) {
+    for (const std::string& conv : graph::conv_names(graph)) {
+      if (!settings_for(config, conv).skip) convs_.push_back(conv);
+    }
+    if (convs_.empty()) fail_usage("every conv is skipped");
+  }
+
+  // `by_bits`: annotations of all convs, for each number of bits.
+  void add_convs(Part part, const std::map<int, Quantizations>& by_bits) {
+    for (const std::string& conv : convs_) add(conv, false, {conv}, part, by_bits);
+  }
+  void add_blocks(Part part, const std::map<int, Quantizations>& by_bits) {
+    for (const auto& [path, convs] : conv_blocks(convs_)) add(path, true, convs, part, by_bits);
+  }
+
+  const std::vector<std::string>& convs() const { return convs_; }
+  std::vector<Variant> take() { return std::move(variants_); }
+
+ private:
+  void add(const std::string& name, bool block, const std::vector<std::string>& convs, Part part,
+           const std::map<int, Quantizations>& by_bits) {
+    for (const auto& [bits, quantizations] : by_bits) {
+      Variant variant;
+      variant.name = name;
+      variant.block = block;
+      variant.part = part;
+      variant.bits = bits;
+      for (const std::string& conv : convs) {
+        const auto found = quantizations.find(conv);
+        if (found != quantizations.end()) variant.changes.insert(*found);
+      }
+      variant.weights = weight_count(graph_, variant.changes);
+      if (!variant.changes.empty()) variants_.push_back(std::move(variant));
+    }
+  }
+
+  const graph::Graph& graph_;
+  std::vector<std::string> convs_;
+  std::vector<Variant> variants_;
+};
+
+std::map<int, Quantizations> weights_by_bits(const graph::Graph& inference,
+                                             const QuantizationConfig& config,
+                                             const std::vector<int>& bits, Progress& progress) {
+  std::map<int, Quantizations> result;
+  progress.start("choosing weight scales", static_cast<int64_t>(bits.size()));
+  for (const int b : bits) {
+    if (!valid_weight_bits(b)) {
+      fail_usage("{} weight bits: {} to {} are supported", b, kMinWeightBits, kMaxWeightBits);
+    }
+    result.emplace(b, weights_at(inference, config, b));
+    progress.update(static_cast<int64_t>(result.size()));
+  }
+  progress.finish();
+  return result;
+}
+
+std::map<int, Quantizations> inputs_by_bits(const graph::Graph& inference,
+                                            const QuantizationConfig& config,
+                                            const std::vector<int>& bits, CalibrationData& images,
+                                            const CalibrationOptions& options, Progress& progress) {
+  std::map<int, Quantizations> result;
+  if (bits.empty()) return result;
+  for (const int b : bits) {
+    if (b < kMinActivationBits || b > kMaxActivationBits) {
+      fail_usage("{} activation bits: {} to {} are supported", b, kMinActivationBits,
+                 kMaxActivationBits);
+    }
+  }
+  graph::Graph annotated = inference;
+  const auto seen = calibrate_activations(
+      annotated, with_bits(config, Part::kActivations, bits.front()), images, options, progress);
+  for (const int b : bits) {
+    annotated.quantization.clear();
+    annotate_inputs(annotated, with_bits(config, Part::kActivations, b), seen);
+    result.emplace(b, annotated.quantization);
+  }
+  return result;
+}
+
+// The graph in an executor, with one variant at a time applied to it.
+class Subject {
+ public:
+  Subject(const graph::Graph& inference, const graph::Graph& base, const std::string& device)
+      : inference_(inference), base_(base), executor_(base, {.device = device}) {}
+
+  exec::Executor& executor() { return executor_; }
+
+  void apply(const Variant& variant) {
+    for (const auto& [conv, quantization] : variant.changes) {
+      if (variant.float_parameters) set_parameters(conv, inference_);
+      executor_.set_quantization(conv, quantization);
+    }
+  }
+  void restore(const Variant& variant) {
+    for (const auto& [conv, quantization] : variant.changes) {
+      if (variant.float_parameters) set_parameters(conv, base_);
+      const auto own = base_.quantization.find(conv);
+      executor_.set_quantization(
+          conv, own == base_.quantization.end() ? graph::ConvQuantization() : own->second);
+    }
+  }
+
+ private:
+  void set_parameters(const std::string& conv, const graph::Graph& graph) {
+    for (const char* part : {".weight", ".bias"}) {
+      const auto found = graph.parameters.find(conv + part);
+      if (found != graph.parameters.end()) executor_.set_parameter(found->first, found->second);
+    }
+  }
+
+  const graph::Graph& inference_;
+  const graph::Graph& base_;
+  exec::Executor executor_;
+};
+
+std::vector<std::string> changed_nodes(const Variant& variant) {
+  std::vector<std::string> names;
+  for (const auto& [conv, quantization] : variant.changes) names.push_back(conv);
+  return names;
+}
+
+std::vector<at::Tensor> pick(const std::vector<at::Tensor>& values,
+                             const std::vector<graph::ValueId>& wanted) {
+  std::vector<at::Tensor> result;
+  for (const graph::ValueId value : wanted) result.push_back(values.at(value));
+  return result;
+}
+
+}  // namespace
+
+std::string_view part_name(Part part) { return part == Part::kWeights ? "weights" : "activations"; }
+
+std::vector<std::pair<std::string, std::vector<std::string>>> conv_blocks(
+    const std::vector<std::string>& convs) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> blocks;
+  std::map<std::string, size_t> index;
+  for (const std::string& conv : convs) {
+    for (size_t dot = conv.find('.'); dot != std::string::npos; dot = conv.find('.', dot + 1)) {
+      const std::string path = conv.substr(0, dot);
+      const auto [entry, is_new] = index.try_emplace(path, blocks.size());
+      if (is_new) blocks.push_back({path, {}});
+      blocks[entry->second].second.push_back(conv);
+    }
+  }
+  // A path comes before those below it.
+  std::set<std::vector<std::string>> seen;
+  std::erase_if(blocks, [&](const auto& block) {
+    return block.second.size() < 2 || !seen.insert(block.second).second;
+  });
+  return blocks;
+}
+
+std::vector<Variant> float_variants(const graph::Graph& inference, const QuantizationConfig& config,
+                                    CalibrationData& images, const VariantOptions& options,
+                                    Progress& progress) {
+  check_rules(config, graph::conv_names(inference));
+  VariantList list(inference, config);
+  const auto weights = weights_by_bits(inference, config, options.weight_bits, progress);
+  const auto inputs = inputs_by_bits(inference, config, options.activation_bits, images,
+                                     options.calibration, progress);
+  list.add_convs(Part::kWeights, weights);
+  if (options.blocks) list.add_blocks(Part::kWeights, weights);
+  list.add_convs(Part::kActivations, inputs);
+  if (options.blocks) list.add_blocks(Part::kActivations, inputs);
+  return list.take();
+}
+
+std::vector<Variant> raising_variants(const graph::Graph& inference,
+                                      const QuantizationConfig& config,
+                                      const std::vector<int>& weight_bits) {
+  VariantList list(inference, config);
+  auto by_bits = weights_by_bits(inference, config, weight_bits, Progress::none());
+  for (const std::string& conv : list.convs()) by_bits[0][conv] = {};
+  list.add_convs(Part::kWeights, by_bits);
+  std::vector<Variant> variants = list.take();
+  for (Variant& variant : variants) variant.float_parameters = true;
+  return variants;
+}
+
+ReplayResult replay(const graph::Graph& inference, const graph::Graph& base,
+                    const std::vector<Variant>& variants, CalibrationData& images,
+                    const ReplayOptions& options, const OnOutput& on_output, Progress& progress) {
+  const int64_t count =
+      options.images > 0 ? std::min(options.images, images.size()) : images.size();
+  if (count == 0) fail("sensitivity needs at least one image");
+  const bool from_float = &inference == &base;
+  exec::Executor reference(inference, {.device = options.device});
+  Subject subject(inference, base, options.device);
+  const WatchedValues watched = watched_values(inference);
+  std::vector<graph::ValueId> wanted = watched.values;
+  if (on_output) wanted.insert(wanted.end(), inference.outputs.begin(), inference.outputs.end());
+
+  ReplayResult result;
+  result.variants.resize(variants.size());
+  int64_t image = 0;
+  const auto steps = static_cast<int64_t>(variants.size());
+  const auto report = [&](int64_t variant, const std::vector<at::Tensor>& values) {
+    if (!on_output) return;
+    for (size_t i = watched.values.size(); i < values.size(); ++i) {
+      on_output(image, variant, exec::to_host(values[i]));
+    }
+  };
+  progress.start("measuring", count * steps);
+  images.for_each_batch(0, count, 1, [&](const Tensor& batch) {
+    const std::vector<at::Tensor> input{exec::view_of(batch)};
+    const std::vector<at::Tensor> floats = reference.run_all(input);
+    const HarmMeter meter(watched, pick(floats, watched.values));
+    report(-1, pick(floats, wanted));
+    const std::vector<at::Tensor> values = from_float ? floats : subject.executor().run_all(input);
+    result.base.add(meter.compare(pick(values, watched.values)));
+    if (!from_float) report(steps, pick(values, wanted));
+    for (size_t v = 0; v < variants.size(); ++v) {
+      subject.apply(variants[v]);
+      const auto changed =
+          subject.executor().run_changed(values, changed_nodes(variants[v]), wanted);
+      subject.restore(variants[v]);
+      result.variants[v].add(meter.compare(changed));
+      report(static_cast<int64_t>(v), changed);
+      progress.update(image * steps + static_cast<int64_t>(v) + 1);
+    }
+    ++image;
+  });
+  progress.finish();
+  return result;
+}
+
+}  // namespace yoloquant::quant
