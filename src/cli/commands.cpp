@@ -6,6 +6,7 @@ std::vector<Command> command_table(const Runners& runners) {
   return {info_command(),
           export_command(),
           quantize_command(runners.quantize),
+          sensitivity_command(runners.sensitivity),
           eval_command(runners.eval),
           bench_command(),
           predict_command(runners.predict),

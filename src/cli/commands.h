@@ -9,6 +9,7 @@ namespace yoloquant::cli {
 Command info_command();
 Command export_command();
 Command quantize_command(Runner<QuantizeArguments> runner);
+Command sensitivity_command(Runner<SensitivityArguments> runner);
 Command eval_command(Runner<EvalArguments> runner);
 Command bench_command();
 Command predict_command(Runner<PredictArguments> runner);

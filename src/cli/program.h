@@ -11,6 +11,7 @@ struct EvalArguments;
 struct PredictArguments;
 struct DiffArguments;
 struct QuantizeArguments;
+struct SensitivityArguments;
 struct RunArguments;
 struct DemoArguments;
 
@@ -21,6 +22,7 @@ struct Runners {
   Runner<PredictArguments> predict = nullptr;
   Runner<DiffArguments> onnx_diff = nullptr;
   Runner<QuantizeArguments> quantize = nullptr;
+  Runner<SensitivityArguments> sensitivity = nullptr;
   Runner<RunArguments> run = nullptr;
   Runner<DemoArguments> demo = nullptr;
 };

@@ -5,6 +5,14 @@
 namespace yoloquant::cli {
 
 void QuantizationArguments::declare(Options& o) {
+  declare_settings(o);
+  declare_calibration(o);
+  o.add("verify-images", &verify_images,
+        "images on which the file must agree with the simulator; 0: no check")
+      .at_least(0);
+}
+
+void QuantizationArguments::declare_settings(Options& o) {
   o.section("Quantization");
   o.add("method", &method, "how weights are rounded; several compose: a,b");
   o.add("preset", &preset, "reference repeats the choices of the published reference pipeline")
@@ -18,6 +26,9 @@ void QuantizationArguments::declare(Options& o) {
       "mse), percentile, activation_norm");
   o.add_tree("layers", &layers,
              "rules for single layers, later ones win: [{match: model.23.*, weight_bits: 8}]");
+}
+
+void QuantizationArguments::declare_calibration(Options& o) {
   o.section("Calibration");
   o.add("calib", &calib, "calibration images: a list file or a folder")
       .value_name("LIST_OR_DIR")
@@ -25,9 +36,16 @@ void QuantizationArguments::declare(Options& o) {
   o.add("calib-images", &calib_images,
         "how many of them, drawn by seed when there are more; 0: all")
       .at_least(0);
-  o.add("verify-images", &verify_images,
-        "images on which the file must agree with the simulator; 0: no check")
-      .at_least(0);
+}
+
+void BitBudgetArguments::declare(Options& o) {
+  o.section("Bits by layer");
+  o.add("mean-bits", &budget.mean_bits,
+        "choose the bits of each layer's weights (3, 4, 6 or 8) by sensitivity, with this mean");
+  o.add("size", &size, "the same, with codes of this size in all: 1.6MB (scales not counted)")
+      .value_name("BYTES");
+  o.add("max-harm", &budget.max_harm,
+        "the same, as small as this predicted harm allows (see docs/quantization.md)");
 }
 
 void QuantizeArguments::declare(Options& o) {
@@ -44,6 +62,10 @@ void QuantizeArguments::declare(Options& o) {
   o.add("dynamic", &options.dynamic, "symbolic batch, height and width");
   declare_size(o);
   quantization.declare(o);
+  bits.declare(o);
+  o.add("sensitivity-images", &options.sensitivity_images,
+        "calibration images to measure sensitivity on; 0: all")
+      .at_least(0);
   o.section("Computation");
   declare_device(o, &device);
   o.add("batch", &options.batch, "images a calibration step").between(1, 4096);
@@ -63,6 +85,9 @@ Command quantize_command(Runner<QuantizeArguments> runner) {
       {"8-bit weights and activations",
        "yoloquant quantize yolov10n.pt --scheme w8a8 --head one2many --calib coco/calib100.txt "
        "--calib-images 100 --out yolov10n_w8a8.onnx"},
+      {"Weights of 4.5 bits on average, more where it matters",
+       "yoloquant quantize yolov10n.pt --scheme w4a8 --method gptq --mean-bits 4.5 --calib "
+       "coco/calib100.txt --out yolov10n_mixed.onnx"},
       {"4-bit weights, 8 in the last layers",
        "yoloquant quantize yolov10n.pt --scheme w4a16 --layers '[{match: model.23.*, weight_bits: "
        "8}]' --out yolov10n_w4a16.onnx"}};

@@ -22,8 +22,20 @@ struct QuantizationArguments {
   int64_t verify_images = 2;
 
   void declare(Options& options);
+  // Its parts: how, and on which images.
+  void declare_settings(Options& options);
+  void declare_calibration(Options& options);
   // All of it, for one scheme. Needs the quant layer (not LibTorch itself).
   void apply(const std::string& scheme, pipeline::QuantizeOptions& options) const;
+};
+
+// --mean-bits, --size, --max-harm.
+struct BitBudgetArguments {
+  pipeline::BitBudget budget;
+  std::string size;  // "1.6MB"; "": no limit
+
+  void declare(Options& options);
+  pipeline::BitBudget get() const;
 };
 
 struct QuantizeArguments : ModelArguments {
@@ -31,6 +43,7 @@ struct QuantizeArguments : ModelArguments {
   std::string scheme = "w8a8";
   graph::Head head = graph::Head::kOneToMany;
   QuantizationArguments quantization;
+  BitBudgetArguments bits;
   pipeline::QuantizeOptions options;
   Device device;
 

@@ -12,15 +12,17 @@ namespace yoloquant::cli {
 namespace {
 
 nlohmann::ordered_json result_json(const pipeline::QuantizeResult& result) {
-  return {{"path", result.path.string()},
-          {"scheme", result.scheme},
-          {"calibration_images", result.calibration_images},
-          {"seconds", result.seconds},
-          {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
-          {"check", onnx::to_json(result.check)},
-          {"verification", pipeline::verification_json(result.verification)},
-          {"layers", pipeline::layers_json(result.layers)},
-          {"warnings", result.warnings}};
+  nlohmann::ordered_json json{{"path", result.path.string()},
+                              {"scheme", result.scheme},
+                              {"calibration_images", result.calibration_images},
+                              {"seconds", result.seconds},
+                              {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
+                              {"check", onnx::to_json(result.check)},
+                              {"verification", pipeline::verification_json(result.verification)},
+                              {"layers", pipeline::layers_json(result.layers)},
+                              {"warnings", result.warnings}};
+  if (result.mixed) json["mixed"] = pipeline::mixed_json(*result.mixed);
+  return json;
 }
 
 int64_t count_of(const onnx::CheckReport& check, const std::string& op) {
@@ -37,6 +39,7 @@ std::string result_text(const pipeline::QuantizeResult& result) {
                                  count_of(check, "DequantizeLinear"), count_of(check, "Clip"));
   text += fmt::format("{} calibration images, {}\n", result.calibration_images,
                       human_seconds(result.seconds));
+  if (result.mixed) text += pipeline::mixed_text(*result.mixed);
   const pipeline::Verification& v = result.verification;
   if (v.images > 0) {
     text += fmt::format(
@@ -49,6 +52,12 @@ std::string result_text(const pipeline::QuantizeResult& result) {
 }
 
 }  // namespace
+
+pipeline::BitBudget BitBudgetArguments::get() const {
+  pipeline::BitBudget result = budget;
+  if (!size.empty()) result.bytes = pipeline::parse_byte_size(size);
+  return result;
+}
 
 void QuantizationArguments::apply(const std::string& scheme,
                                   pipeline::QuantizeOptions& options) const {
@@ -76,6 +85,7 @@ int run_quantize(const QuantizeArguments& arguments, Context& context) {
   arguments.check_model();
   pipeline::QuantizeOptions options = arguments.options;
   arguments.quantization.apply(arguments.scheme, options);
+  options.bit_budget = arguments.bits.get();
   options.head = arguments.head;
   options.seed = arguments.seed.value_or(0);
   options.calibration.seed = options.seed;

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/program.h"
 #include "cli/run_command.h"
+#include "cli/sensitivity_command.h"
 #include "cli/terminal.h"
 #include "pipeline/demo.h"
 #include "report/summary.h"
@@ -113,6 +114,7 @@ int run_demo(const DemoArguments& arguments, Context& context) {
 Runners all_runners() {
   Runners runners = image_runners();
   runners.quantize = run_quantize;
+  runners.sensitivity = run_sensitivity;
   runners.run = run_run;
   runners.demo = run_demo;
   return runners;

@@ -23,6 +23,8 @@ graph::Graph select_head(const LoadedModel& model, Head head, int64_t max_detect
 
 }  // namespace
 
+Head raw_head(Head head) { return head == Head::kEndToEnd ? Head::kOneToOne : head; }
+
 void set_shape(graph::Graph& graph, const InferenceShape& shape) {
   Shape wanted = graph.values.at(static_cast<size_t>(graph.inputs.at(0))).shape;
   if (wanted.size() != 4) fail("the model's input is no image batch [N, 3, H, W]");

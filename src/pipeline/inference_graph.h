@@ -19,6 +19,9 @@ struct InferenceShape {
 graph::Graph inference_graph(const LoadedModel& model, graph::Head head, graph::Branches branches,
                              const InferenceShape& shape, int64_t max_detections = 300);
 
+// The raw head that is quantized and measured: end2end only adds the selection to one2one.
+graph::Head raw_head(graph::Head head);
+
 // Only the last part of it.
 void set_shape(graph::Graph& graph, const InferenceShape& shape);
 

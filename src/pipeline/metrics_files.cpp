@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "eval/metrics.h"
 #include "eval/precision_recall.h"
 #include "graph/passes.h"
@@ -47,17 +48,6 @@ ordered_json own_json(const EvalResult& result, const EvalOptions& options,
   json["seconds"] = result.inference_seconds;
   json["warnings"] = result.warnings;
   return json;
-}
-
-// RFC 4180: a field with a comma, quote or line break is quoted.
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + '"';
 }
 
 std::string per_class_csv(const eval::CocoResult& result) {

@@ -35,9 +35,6 @@ bool has_source(const CalibrationListOptions& options) {
   return !options.source.empty() || !options.coco_root.empty();
 }
 
-// The raw head that is quantized; end2end only adds the selection to it.
-Head raw_head(Head head) { return head == Head::kEndToEnd ? Head::kOneToOne : head; }
-
 quant::QuantizeOptions quant_options(const QuantizeOptions& options) {
   quant::QuantizeOptions result;
   result.calibration.batch = options.batch;
@@ -75,9 +72,18 @@ std::vector<Tensor> verification_images(const data::ImageList& images, const gra
 
 quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::Graph& reference,
                                          const QuantizeOptions& options,
-                                         quant::CalibrationData& images, Progress& progress) {
+                                         quant::CalibrationData& images, QuantizeResult& result,
+                                         Progress& progress) {
   if (options.config.preset == quant::Preset::kNone) {
-    return quant::quantize(reference, options.config, images, quant_options(options), progress);
+    quant::QuantizationConfig config = options.config;
+    if (options.bit_budget.given()) {
+      result.mixed =
+          measure_and_choose_bits(reference, config, images,
+                                  {.device = options.device, .images = options.sensitivity_images},
+                                  options.bit_budget, progress);
+      config = with_bits(config, *result.mixed);
+    }
+    return quant::quantize(reference, config, images, quant_options(options), progress);
   }
   // The reference preset looks at the weights before batch norms are folded.
   graph::Graph whole = model.graph;
@@ -89,6 +95,14 @@ quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::
 void check_options(const QuantizeOptions& options) {
   if (options.batch < 1) fail_usage("the calibration batch must be at least 1");
   if (options.verify_images < 0) fail_usage("the number of verification images is negative");
+  options.bit_budget.check();
+  if (options.sensitivity_images < 0) fail_usage("the number of images is negative");
+  if (options.bit_budget.given() && options.config.preset != quant::Preset::kNone) {
+    fail_usage("the reference preset takes no layer rules");
+  }
+  if (options.bit_budget.given() && !has_source(options.calibration)) {
+    fail_usage("bits by layer are chosen on images: name a list file or a folder (--calib)");
+  }
   if (needs_images(options.config) && !has_source(options.calibration)) {
     fail_usage("{} {} needs images: name a list file or a folder (--calib)",
                quant::scheme_name(options.config.scheme), options.config.method);
@@ -135,7 +149,8 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
                       {1, options.image_height, options.image_width});
   quant::ImageCalibrationData images(list, loader_options(reference, options.threads));
   const Clock::time_point start = Clock::now();
-  quant::QuantizationResult quantized = quantize_graph(model, reference, options, images, progress);
+  quant::QuantizationResult quantized =
+      quantize_graph(model, reference, options, images, result, progress);
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   result.layers = std::move(quantized.layers);
   if (needs_images(options.config)) result.calibration_images = images.size();

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "onnx/writer.h"
 #include "pipeline/calibration_list.h"
 #include "pipeline/load_model.h"
+#include "pipeline/mixed_precision.h"
 #include "quant/budget.h"
 #include "quant/config.h"
 #include "quant/quantize.h"
@@ -26,6 +28,11 @@ struct QuantizeOptions {
   // set `config.scheme = quant::parse_scheme("w8a8")` and so on.
   quant::QuantizationConfig config;
   graph::Head head = graph::Head::kOneToMany;
+
+  // Bits of weights by layer within a budget, chosen by sensitivity before quantization; rules that
+  // set bits keep the upper hand.
+  BitBudget bit_budget;
+  int64_t sensitivity_images = 8;  // of the calibration images, to measure on; 0: all
 
   CalibrationListOptions calibration;  // read when activations are quantized or a method asks
   quant::Effort effort = quant::Effort::kFast;               // of methods beyond nearest
@@ -82,6 +89,7 @@ struct QuantizeResult {
   std::vector<quant::LayerReport> layers;
   onnx::CheckReport check;
   Verification verification;
+  std::optional<MixedPrecision> mixed;  // the bits that were chosen, with a budget
   int64_t calibration_images = 0;
   double seconds = 0;                 // of calibration and methods
   std::vector<std::string> warnings;  // for the user

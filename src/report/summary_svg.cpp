@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "report/summary.h"
+#include "report/svg.h"
 
 namespace yoloquant::report {
 namespace {
@@ -15,34 +16,6 @@ constexpr double kTop = 56;
 constexpr double kLabels = 110;
 constexpr double kPanel = 300;
 constexpr double kGap = 90;
-
-std::string escape(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
-std::string text_at(double x, double y, const std::string& anchor, const std::string& text) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", x, y, anchor,
-                     escape(text));
-}
 
 std::string bar(double x, double y, double width, const char* color) {
   return fmt::format(
@@ -71,19 +44,15 @@ std::string summary_svg(const RunSummary& summary) {
   const double second = kLabels + kPanel + kGap;
   const double width = second + kPanel + kGap;
   const double height = kTop + kRow * static_cast<double>(summary.variants.size()) + 10;
-  std::string svg = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
-      "viewBox=\"0 0 {0:.0f} {1:.0f}\" font-family=\"sans-serif\" font-size=\"13\">\n"
-      "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-      width, height);
-  svg += text_at(10, 22, "start", summary.title);
-  svg += text_at(kLabels, kTop - 12, "start", "mAP50-95");
-  svg += text_at(second, kTop - 12, "start", "file size");
+  std::string svg = svg_open(width, height);
+  svg += svg_text(10, 22, "start", summary.title);
+  svg += svg_text(kLabels, kTop - 12, "start", "mAP50-95");
+  svg += svg_text(second, kTop - 12, "start", "file size");
   double y = kTop;
   for (const Variant& v : summary.variants) {
     const double map_scale = kPanel / top_map;
     const double map = std::max(v.map_50_95, 0.0) * map_scale;
-    svg += text_at(kLabels - 8, y + kBar - 4, "end", v.name);
+    svg += svg_text(kLabels - 8, y + kBar - 4, "end", v.name);
     svg += bar(kLabels, y, map, "#4477aa");
     double end = map;
     if (v.map_interval) {
@@ -91,12 +60,12 @@ std::string summary_svg(const RunSummary& summary) {
       end = std::max(end, v.map_interval->high * map_scale);
       svg += whisker(kLabels + low, kLabels + v.map_interval->high * map_scale, y);
     }
-    svg += text_at(kLabels + end + 6, y + kBar - 4, "start",
-                   v.map_50_95 < 0 ? "-" : fmt::format("{:.4f}", v.map_50_95));
+    svg += svg_text(kLabels + end + 6, y + kBar - 4, "start",
+                    v.map_50_95 < 0 ? "-" : fmt::format("{:.4f}", v.map_50_95));
     const double size = kPanel * static_cast<double>(v.file_bytes) / static_cast<double>(top_bytes);
     svg += bar(second, y, size, "#cc8844");
-    svg += text_at(second + size + 6, y + kBar - 4, "start",
-                   human_bytes(static_cast<double>(v.file_bytes)));
+    svg += svg_text(second + size + 6, y + kBar - 4, "start",
+                    human_bytes(static_cast<double>(v.file_bytes)));
     y += kRow;
   }
   return svg + "</svg>\n";

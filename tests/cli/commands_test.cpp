@@ -139,6 +139,7 @@ TEST(Commands, FixedNamesExist) {
       {"export", {"head", "precision", "out", "opset", "dynamic", "batch", "imgsz", "seed"}},
       {"quantize",
        {"scheme", "head", "calib", "calib-images", "method", "preset", "out", "device", "seed"}},
+      {"sensitivity", {"calib", "out", "coco", "bits", "head", "images", "mean-bits", "device"}},
       {"eval", {"coco", "split", "max-images", "image-ids", "out", "device"}},
       {"bench", {"runs"}},
       {"predict", {"out"}},
