@@ -175,12 +175,13 @@ OutputHarm HarmMeter::compare(const std::vector<at::Tensor>& values) const {
   const Reference& classes = references_[1];
   // KL of two yes-or-no distributions with logits x and y: softplus(y) - softplus(x) - p (y - x).
   const at::Tensor shift = at::mul(classes.probability, at::sub(values[1], classes.value));
-  harm.class_ = sum_of(at::softplus(values[1]).sub_(classes.softplus).sub_(shift));
+  // Not negative but for rounding.
+  harm.class_ = std::max(sum_of(at::softplus(values[1]).sub_(classes.softplus).sub_(shift)), 0.0);
   if (boxes.anchors.numel() > 0) {
     const at::Tensor log_q = log_probabilities(values[0], boxes.anchors);
     const at::Tensor ratio = at::sub(boxes.log_probability, log_q);
     const at::Tensor divergence = at::sum(at::mul(boxes.log_probability.exp(), ratio), {0});
-    harm.box_ = sum_of(at::mul(divergence.mean(0), boxes.anchor_weight));
+    harm.box_ = std::max(sum_of(at::mul(divergence.mean(0), boxes.anchor_weight)), 0.0);
   }
   harm.weight_ = boxes.weight;
   return harm;

@@ -11,7 +11,7 @@
 namespace yoloquant::report {
 namespace {
 
-constexpr double kLeft = 64;
+constexpr double kLeft = 84;
 constexpr double kTop = 64;
 constexpr double kPanel = 250;  // height
 constexpr double kPanelGap = 56;
@@ -86,12 +86,12 @@ struct Chart {
       if (row.block || row.part != part || row.impact() <= 0) continue;
       const size_t conv = place.at(row.name);
       const double y = axis.y(row.impact());
+      spans.try_emplace(conv, y, y);
+      spans[conv] = {std::min(spans[conv].first, y), std::max(spans[conv].second, y)};
+      if (!axis.covers(row.impact())) continue;
       const auto color = std::distance(bits.begin(), bits.find(row.bits));
       dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.5\" fill=\"{}\"/>\n", x(conv),
                           y, color_of(static_cast<size_t>(color)));
-      const auto [entry, is_new] = spans.try_emplace(conv, y, y);
-      entry->second.first = std::min(entry->second.first, y);
-      entry->second.second = std::max(entry->second.second, y);
     }
     for (const auto& [conv, span] : spans) {
       lines += fmt::format("<path d=\"M{:.1f} {:.1f}V{:.1f}\" stroke=\"#bbb\"/>\n", x(conv),
@@ -147,7 +147,7 @@ struct Chart {
       low = low == 0 ? row.impact() : std::min(low, row.impact());
       high = std::max(high, row.impact());
     }
-    // Layers that are all but exact (DFL) would flatten the others.
+    // What is all but exact would flatten the rest; it is not drawn.
     return {std::max(low, high * 1e-6), high, top, top + kPanel};
   }
 

@@ -57,6 +57,10 @@ double LogAxis::y(double value) const {
   return bottom_ - part * (bottom_ - top_);
 }
 
+bool LogAxis::covers(double value) const {
+  return value >= std::pow(10.0, low_) && value <= std::pow(10.0, high_);
+}
+
 std::string LogAxis::grid(double left, double right) const {
   std::string svg;
   for (int exponent = low_; exponent <= high_; ++exponent) {

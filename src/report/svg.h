@@ -21,6 +21,7 @@ class LogAxis {
   LogAxis(double low, double high, double top, double bottom);
 
   double y(double value) const;  // values outside are put on the border
+  bool covers(double value) const;
   // Lines and labels at the powers of ten, across [left, right].
   std::string grid(double left, double right) const;
 
