@@ -17,6 +17,9 @@ std::vector<std::string> split(std::string_view text, char separator);
 std::string trim(std::string_view text);
 std::string lower(std::string_view text);
 
+// A field of a CSV table (RFC 4180): quoted when it has a comma, quote or line break.
+std::string csv_field(const std::string& text);
+
 // 1536 -> "1.5 KiB".
 std::string human_bytes(double bytes);
 // 74.2 -> "1 min 14 s".

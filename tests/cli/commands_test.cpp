@@ -139,7 +139,7 @@ TEST(Commands, FixedNamesExist) {
       {"export", {"head", "precision", "out", "opset", "dynamic", "batch", "imgsz", "seed"}},
       {"quantize",
        {"scheme", "head", "calib", "calib-images", "method", "preset", "out", "device", "seed"}},
-      {"eval", {"coco", "split", "max-images", "image-ids", "out", "device"}},
+      {"eval", {"coco", "split", "max-images", "image-ids", "against", "images", "out", "device"}},
       {"bench", {"runs"}},
       {"predict", {"out"}},
       {"run", {"coco", "schemes", "calib", "max-images", "out", "resume", "device", "seed"}},

@@ -26,12 +26,27 @@ void expect_one_line(const Outcome& outcome, int status) {
 
 TEST(Usage, WrongUsageIsOneLineAndStatusTwo) {
   for (const char* arguments :
-       {"", "exportt m.pt", "onnx", "onnx diffs f", "export", "export m.pt --hed one2one",
-        "export m.pt more.pt --out x.onnx", "export m.pt --head both --out x.onnx",
-        "export m.pt --opset 99 --out x.onnx", "export m.pt --imgsz 100 --out x.onnx",
-        "export m.pt --out x.onnx --config /nowhere.yaml", "--threads 2 info m.pt",
-        "quantize yolov10n.yaml --scheme w9a9 --out x.onnx", "completion tcsh",
-        "run yolov10n.yaml --coco /nowhere --resume"}) {
+       {"",
+        "exportt m.pt",
+        "onnx",
+        "onnx diffs f",
+        "export",
+        "export m.pt --hed one2one",
+        "export m.pt more.pt --out x.onnx",
+        "export m.pt --head both --out x.onnx",
+        "export m.pt --opset 99 --out x.onnx",
+        "export m.pt --imgsz 100 --out x.onnx",
+        "export m.pt --out x.onnx --config /nowhere.yaml",
+        "--threads 2 info m.pt",
+        "quantize yolov10n.yaml --scheme w9a9 --out x.onnx",
+        "completion tcsh",
+        "run yolov10n.yaml --coco /nowhere --resume",
+        "eval yolov10n.yaml --out x",
+        "eval yolov10n.yaml --images . --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --images /nowhere --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --images . --coco . --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --images . --image-ids 3 --out x"}) {
     SCOPED_TRACE(arguments);
     expect_one_line(yoloquant(arguments), 2);
   }
