@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "cli/eval_arguments.h"
+#include "cli/fidelity_report.h"
 
 namespace yoloquant::cli {
 
@@ -30,13 +31,34 @@ std::string result_text(const pipeline::EvalResult& result) {
                         result.latency->mean_ms, result.latency->median_ms, result.latency->p90_ms,
                         result.latency->throughput_fps);
   }
+  if (result.fidelity) text += fidelity_line(result.fidelity->fidelity);
   return text + result.metrics_path.string() + '\n';
+}
+
+std::string result_text(const pipeline::FidelityResult& result) {
+  return fidelity_text(result) +
+         fmt::format("{} head against {} head, {}x{}, {}\n{}\n", graph::head_name(result.head),
+                     graph::head_name(result.reference_head), result.image_height,
+                     result.image_width, result.provider, result.fidelity_path.string());
+}
+
+template <typename Result>
+int show(const Result& result, const std::filesystem::path& json, Context& context) {
+  for (const std::string& warning : result.warnings) context.warn("{}", warning);
+  context.result(nlohmann::ordered_json::parse(read_file(json)), result_text(result));
+  return 0;
 }
 
 }  // namespace
 
 int run_eval(const EvalArguments& arguments, Context& context) {
+  const bool without_labels = arguments.without_labels();
   arguments.check_model();
+  if (!arguments.evaluation.options.against.empty()) {
+    ModelArguments reference;
+    reference.model = arguments.evaluation.options.against;
+    reference.check_model();
+  }
   pipeline::EvalOptions options = arguments.evaluation.options;
   arguments.evaluation.apply(options);
   options.head = arguments.head.value_or(graph::Head::kBoth);
@@ -46,12 +68,14 @@ int run_eval(const EvalArguments& arguments, Context& context) {
   options.provider = arguments.device.provider;
   options.device = arguments.device.index;
   options.threads = context.threads();
+  if (without_labels) {
+    const pipeline::FidelityResult result =
+        pipeline::evaluate_fidelity(arguments.model, arguments.out, options, context.progress());
+    return show(result, result.fidelity_path, context);
+  }
   const pipeline::EvalResult result =
       pipeline::evaluate_model(arguments.model, arguments.out, options, context.progress());
-  for (const std::string& warning : result.warnings) context.warn("{}", warning);
-  context.result(nlohmann::ordered_json::parse(read_file(result.metrics_path)),
-                 result_text(result));
-  return 0;
+  return show(result, result.metrics_path, context);
 }
 
 }  // namespace yoloquant::cli

@@ -7,7 +7,7 @@ namespace yoloquant::cli {
 void RunArguments::declare(Options& o) {
   o.section("Arguments");
   declare_model(o);
-  evaluation.declare_data(o);
+  evaluation.declare_data(o).is_required();
   o.section("Run");
   o.add("out", &out, "folder of the run (tmp/NAME/RUN-ID when not given)")
       .value_name("RUN_ROOT")
@@ -22,6 +22,7 @@ void RunArguments::declare(Options& o) {
   declare_size(o);
   quantization.declare(o);
   evaluation.declare_detection(o);
+  evaluation.declare_reference_score(o);
   evaluation.declare_latency(o);
   o.section("Computation");
   declare_device(o, &device);

@@ -20,13 +20,22 @@ std::string signed_interval(const report::Interval& interval) {
                      interval.high);
 }
 
+std::string fidelity_cell(const report::Variant& variant) {
+  if (variant.fidelity < 0) return "";
+  if (!variant.fidelity_interval) return fmt::format("{:.4f}", variant.fidelity);
+  return fmt::format("{:.4f} ({:.4f} to {:.4f})", variant.fidelity, variant.fidelity_interval->low,
+                     variant.fidelity_interval->high);
+}
+
 std::string result_text(const pipeline::RunResult& result) {
-  std::vector<std::vector<std::string>> table = {
-      {"variant", "mAP50-95", "mAP50", "difference (95 % interval)", "median ms", "MB"}};
+  std::vector<std::vector<std::string>> table = {{"variant", "mAP50-95", "mAP50",
+                                                  "difference (95 % interval)",
+                                                  "fidelity (95 % interval)", "median ms", "MB"}};
   for (const report::Variant& variant : result.summary.variants) {
     table.push_back({variant.name, fmt::format("{:.4f}", variant.map_50_95),
                      fmt::format("{:.4f}", variant.map_50),
                      variant.difference ? signed_interval(*variant.difference) : "",
+                     fidelity_cell(variant),
                      variant.latency ? fmt::format("{:.2f}", variant.latency->median_ms) : "",
                      fmt::format("{:.2f}", static_cast<double>(variant.file_bytes) / 1e6)});
   }

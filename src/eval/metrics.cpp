@@ -25,6 +25,25 @@ ordered_json interval_json(const Interval& interval) {
           {"standard_error", interval.standard_error}};
 }
 
+ordered_json figures_json(const FidelityFigures& figures) {
+  return {{"fidelity", figures.fidelity},
+          {"fidelity_50", figures.fidelity_50},
+          {"reference_boxes", figures.reference_boxes},
+          {"missed", figures.missed},
+          {"extra", figures.extra}};
+}
+
+ordered_json fidelity_json(const Fidelity& fidelity) {
+  ordered_json json = figures_json(fidelity.figures);
+  json["num_images"] = fidelity.num_images;
+  json["images_without_reference"] = fidelity.images_without_reference;
+  if (fidelity.intervals) {
+    json["confidence_interval"] = {{"fidelity", interval_json(fidelity.intervals->map_50_95)},
+                                   {"fidelity_50", interval_json(fidelity.intervals->map_50)}};
+  }
+  return json;
+}
+
 ordered_json detailed_metrics_json(const CocoResult& result,
                                    const std::optional<OperatingPoint>& operating_point,
                                    const std::optional<BootstrapIntervals>& intervals) {

@@ -5,6 +5,7 @@
 
 #include "eval/bootstrap.h"
 #include "eval/coco_evaluator.h"
+#include "eval/fidelity.h"
 #include "eval/precision_recall.h"
 
 namespace yoloquant::eval {
@@ -19,6 +20,13 @@ nlohmann::ordered_json metrics_json(const CocoResult& result);
 nlohmann::ordered_json detailed_metrics_json(
     const CocoResult& result, const std::optional<OperatingPoint>& operating_point = {},
     const std::optional<BootstrapIntervals>& intervals = {});
+
+// fidelity, fidelity_50, reference_boxes, missed, extra.
+nlohmann::ordered_json figures_json(const FidelityFigures& figures);
+
+// The same of all images, num_images, images_without_reference, and where given
+// `confidence_interval`; no tables.
+nlohmann::ordered_json fidelity_json(const Fidelity& fidelity);
 
 // {"estimate", "low", "high", "standard_error"}
 nlohmann::ordered_json interval_json(const Interval& interval);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "data/prepared_images.h"
+#include "eval/detections_json.h"
 #include "onnx/check.h"
 #include "onnx/metadata.h"
 #include "pipeline/export.h"
@@ -17,6 +18,9 @@ using graph::Head;
 
 constexpr int kDefaultExtent = 640;
 constexpr int kMaxExtent = 1 << 14;
+
+// Decimals of the boxes in detections.json: a hundredth of a pixel would move the figures.
+constexpr int kBoxDigits = 3;
 
 struct FileDescription {
   graph::Metadata metadata;
@@ -84,6 +88,18 @@ int choose_extent(int64_t declared, int64_t wanted, const char* what) {
 
 }  // namespace
 
+DetectorOptions detector_options(const EvalOptions& options, int64_t class_count) {
+  DetectorOptions detector;
+  detector.head = options.head;
+  detector.image_height = options.image_height;
+  detector.image_width = options.image_width;
+  detector.class_count = class_count;
+  detector.session = {
+      .provider = options.provider, .device = options.device, .threads = options.threads};
+  detector.decode = {options.conf, options.iou, options.max_det, options.pre_nms_topk};
+  return detector;
+}
+
 OutputKind output_kind(const std::filesystem::path& onnx, Head wanted) {
   return with_context(onnx.string(), [&] { return kind_of(describe(onnx), wanted); });
 }
@@ -130,9 +146,10 @@ void Detector::decode(const Tensor& output, const std::vector<Meta>& metas,
   }
 }
 
-void Detector::run(const data::ImageList& images, const OnImage& on_image, Progress& progress) {
+void Detector::run(const data::ImageList& images, const OnImage& on_image, Progress& progress,
+                   std::string_view task) {
   data::PreparedImages loader(images, {.input_width = width_, .input_height = height_});
-  progress.start("detecting", static_cast<int64_t>(images.size()));
+  progress.start(task, static_cast<int64_t>(images.size()));
   data::PreparedImage image;
   std::future<void> decoding;
   size_t done = 0;
@@ -165,6 +182,26 @@ Tensor Detector::input_of(const std::filesystem::path& path) const {
   data::letterbox(data::read_image(path), width_, height_,
                   input.mutable_data<float>().subspan(0, size));
   return input;
+}
+
+void detect_to_file(Detector& detector, const ImageSet& images, const std::filesystem::path& path,
+                    Progress& progress, std::string_view task) {
+  std::vector<eval::CocoDetection> detections;
+  const auto on_image = [&](size_t index, const data::Letterbox& letterbox,
+                            const std::vector<eval::Detection>& found) {
+    eval::append_coco_detections(found, letterbox, images.ids[index], images.categories,
+                                 &detections);
+  };
+  detector.run(images.paths, on_image, progress, task);
+  eval::write_detections(path, detections, kBoxDigits);
+}
+
+PrepareOptions prepare_options(const EvalOptions& options) {
+  return {.head = options.head,
+          .seed = options.seed,
+          .image_height = options.image_height,
+          .image_width = options.image_width,
+          .max_detections = options.max_det};
 }
 
 PreparedModel prepare_model(const std::string& name, const std::filesystem::path& folder,

@@ -9,15 +9,13 @@
 #include "data/coco_dataset.h"
 #include "eval/detections_json.h"
 #include "pipeline/detector.h"
+#include "pipeline/fidelity_reference.h"
 #include "pipeline/metrics_files.h"
 
 namespace yoloquant::pipeline {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// Decimals of the boxes in detections.json: a hundredth of a pixel would move the figures.
-constexpr int kBoxDigits = 3;
 
 std::vector<int64_t> choose_image_ids(const data::CocoDataset& dataset,
                                       const EvalOptions& options) {
@@ -28,14 +26,15 @@ std::vector<int64_t> choose_image_ids(const data::CocoDataset& dataset,
   return ids;
 }
 
-data::ImageList image_paths(const data::CocoDataset& dataset, const std::vector<int64_t>& ids) {
-  data::ImageList paths;
-  paths.reserve(ids.size());
+ImageSet image_set(const data::CocoDataset& dataset, const std::vector<int64_t>& ids) {
+  ImageSet images;
+  images.ids = ids;
+  images.categories.assign(dataset.categories().begin(), dataset.categories().end());
   for (const int64_t id : ids) {
-    paths.push_back(
+    images.paths.push_back(
         dataset.image_path(dataset.images()[static_cast<size_t>(dataset.image_index(id))]));
   }
-  return paths;
+  return images;
 }
 
 void check_classes(int64_t model_classes, const data::CocoDataset& dataset) {
@@ -48,30 +47,6 @@ void check_classes(int64_t model_classes, const data::CocoDataset& dataset) {
   }
 }
 
-DetectorOptions detector_options(const EvalOptions& options, int64_t class_count) {
-  DetectorOptions detector;
-  detector.head = options.head;
-  detector.image_height = options.image_height;
-  detector.image_width = options.image_width;
-  detector.class_count = class_count;
-  detector.session = {
-      .provider = options.provider, .device = options.device, .threads = options.threads};
-  detector.decode = {options.conf, options.iou, options.max_det, options.pre_nms_topk};
-  return detector;
-}
-
-// Detections of all images, written to `path`.
-void detect(Detector& detector, const data::CocoDataset& dataset, const std::vector<int64_t>& ids,
-            const std::filesystem::path& path, Progress& progress) {
-  std::vector<eval::CocoDetection> detections;
-  const auto on_image = [&](size_t index, const data::Letterbox& letterbox,
-                            const std::vector<eval::Detection>& found) {
-    eval::append_coco_detections(found, letterbox, ids[index], dataset.categories(), &detections);
-  };
-  detector.run(image_paths(dataset, ids), on_image, progress);
-  eval::write_detections(path, detections, kBoxDigits);
-}
-
 }  // namespace
 
 EvalResult evaluate_model(const std::string& model, const std::filesystem::path& out,
@@ -79,17 +54,17 @@ EvalResult evaluate_model(const std::string& model, const std::filesystem::path&
   if (options.coco_root.empty()) fail_usage("name the data set's folder (--coco)");
   const auto dataset = data::CocoDataset::open(options.coco_root, options.split);
   const std::vector<int64_t> ids = choose_image_ids(dataset, options);
-  const PreparedModel prepared = prepare_model(model, out,
-                                               {.head = options.head,
-                                                .seed = options.seed,
-                                                .image_height = options.image_height,
-                                                .image_width = options.image_width,
-                                                .max_detections = options.max_det},
-                                               progress);
+  const ImageSet images = image_set(dataset, ids);
+  const PreparedModel prepared = prepare_model(model, out, prepare_options(options), progress);
   Detector detector(prepared.onnx,
-                    detector_options(options, static_cast<int64_t>(dataset.categories().size())));
+                    detector_options(options, static_cast<int64_t>(images.categories.size())));
   with_context(prepared.onnx.string(),
                [&] { check_classes(detector.kind().class_count, dataset); });
+  std::optional<Reference> reference;
+  if (!options.against.empty()) {
+    reference = detect_reference(prepare_reference(prepared.onnx, out, options, progress), detector,
+                                 images, out, options, progress);
+  }
 
   EvalResult result;
   result.onnx_path = prepared.onnx;
@@ -101,7 +76,7 @@ EvalResult evaluate_model(const std::string& model, const std::filesystem::path&
   result.image_width = detector.image_width();
   result.detections_path = out / "detections.json";
   const Clock::time_point start = Clock::now();
-  detect(detector, dataset, ids, result.detections_path, progress);
+  detect_to_file(detector, images, result.detections_path, progress);
   result.inference_seconds = std::chrono::duration<double>(Clock::now() - start).count();
   // From the file, so that the figures are its figures for every other tool too.
   result.coco = eval::evaluate_coco(dataset, ids, eval::read_detections(result.detections_path),
@@ -113,9 +88,15 @@ EvalResult evaluate_model(const std::string& model, const std::filesystem::path&
                                               .threads = options.threads});
   }
   if (!options.skip_latency) {
-    const Tensor input = detector.input_of(image_paths(dataset, {ids[0]})[0]);
+    const Tensor input = detector.input_of(images.paths[0]);
     result.latency = runtime::measure_latency(detector.session(), options.warmup_runs,
                                               options.latency_runs, {input});
+  }
+  if (reference) {
+    result.fidelity =
+        compare_with_reference(*reference, detector, images, result.detections_path, out, options);
+    result.warnings.insert(result.warnings.end(), result.fidelity->warnings.begin(),
+                           result.fidelity->warnings.end());
   }
   write_metrics_files(result, options, dataset, ids, out);
   return result;

@@ -11,6 +11,7 @@
 #include "eval/bootstrap.h"
 #include "eval/coco_evaluator.h"
 #include "graph/passes.h"
+#include "pipeline/fidelity.h"
 #include "runtime/latency.h"
 #include "runtime/session.h"
 
@@ -21,6 +22,11 @@ struct EvalOptions {
   std::string split = "val2017";
   int64_t max_images = 0;          // the first N by id; 0: all
   std::vector<int64_t> image_ids;  // these instead, when not empty
+
+  // A model to compare with (as for load_model), for fidelity; "": none.
+  std::string against;
+  std::filesystem::path images;   // evaluate_fidelity: see data::read_image_list
+  double reference_score = 0.25;  // detections of `against` from this score on are its ground truth
 
   float conf = 0.001F;
   float iou = 0.7F;
@@ -56,7 +62,8 @@ struct EvalResult {
   eval::CocoResult coco;
   std::optional<eval::BootstrapIntervals> intervals;
   std::optional<runtime::Latency> latency;
-  double inference_seconds = 0;  // of the whole pass over the images, reading included
+  std::optional<FidelityResult> fidelity;  // on the same images, when asked for
+  double inference_seconds = 0;            // of the whole pass over the images, reading included
   std::vector<std::string> warnings;
 
   std::filesystem::path metrics_path;     // OUT/metrics.json
@@ -66,7 +73,9 @@ struct EvalResult {
 
 // Scores a model on a COCO-format data set with ONNX Runtime; MODEL as for load_model, what is not
 // ONNX is exported to OUT/NAME_HEAD.onnx first. The figures are those of the written
-// detections.json. Throws Error when the class counts of model and data set differ.
+// detections.json. With `against`, fidelity is measured on the same images and its files (see
+// evaluate_fidelity) are written too. Throws Error when the class counts of model and data set
+// differ.
 EvalResult evaluate_model(const std::string& model, const std::filesystem::path& out,
                           const EvalOptions& options, Progress& progress = Progress::none());
 

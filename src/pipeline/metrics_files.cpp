@@ -14,11 +14,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json image_size_json(const EvalResult& result) {
-  if (result.image_height == result.image_width) return result.image_height;
-  return ordered_json::array({result.image_height, result.image_width});
-}
-
 ordered_json latency_json(const std::optional<runtime::Latency>& latency) {
   if (!latency) return nullptr;
   return {{"mean_ms", latency->mean_ms},
@@ -29,7 +24,6 @@ ordered_json latency_json(const std::optional<runtime::Latency>& latency) {
 
 ordered_json own_json(const EvalResult& result, const EvalOptions& options,
                       const data::CocoDataset& dataset, const std::vector<int64_t>& image_ids) {
-  const Environment here = environment();
   ordered_json json = eval::detailed_metrics_json(
       result.coco, eval::best_operating_point(result.coco.matches), result.intervals);
   json["head"] = graph::head_name(result.head);
@@ -42,11 +36,13 @@ ordered_json own_json(const EvalResult& result, const EvalOptions& options,
                        {"seed", options.bootstrap_seed}};
   json["latency_runs"] = options.skip_latency ? 0 : options.latency_runs;
   json["threads"] = options.threads;
-  json["version"] = here.yoloquant_version;
-  json["git_hash"] = here.git_hash;
-  json["libraries"] = here.libraries;
+  json.update(versions_json());
   json["seconds"] = result.inference_seconds;
   json["warnings"] = result.warnings;
+  if (result.fidelity) {
+    json["fidelity"] = eval::fidelity_json(result.fidelity->fidelity);
+    json["fidelity"]["reference_path"] = result.fidelity->reference_path.string();
+  }
   return json;
 }
 
@@ -65,6 +61,20 @@ std::string per_class_csv(const eval::CocoResult& result) {
 
 }  // namespace
 
+ordered_json image_size_json(int64_t height, int64_t width) {
+  if (height == width) return height;
+  return ordered_json::array({height, width});
+}
+
+ordered_json number_json(float value) { return std::stod(fmt::format("{}", value)); }
+
+ordered_json versions_json() {
+  const Environment here = environment();
+  return {{"version", here.yoloquant_version},
+          {"git_hash", here.git_hash},
+          {"libraries", here.libraries}};
+}
+
 void write_metrics_files(EvalResult& result, const EvalOptions& options,
                          const data::CocoDataset& dataset, const std::vector<int64_t>& image_ids,
                          const std::filesystem::path& out) {
@@ -74,14 +84,13 @@ void write_metrics_files(EvalResult& result, const EvalOptions& options,
       {"instances", dataset.annotation_file().string()},
       {"images_dir", dataset.image_folder().string()},
       {"providers", ordered_json::array({result.provider})},
-      {"imgsz", image_size_json(result)},
+      {"imgsz", image_size_json(result.image_height, result.image_width)},
       {"max_images",
        options.max_images > 0 ? options.max_images : static_cast<int64_t>(image_ids.size())},
       {"warmup_runs", options.warmup_runs},
       {"skip_latency", options.skip_latency},
-      // Through text, as .001F is 0.0010000000474974513 as a double.
-      {"conf", std::stod(fmt::format("{}", options.conf))},
-      {"iou", std::stod(fmt::format("{}", options.iou))},
+      {"conf", number_json(options.conf)},
+      {"iou", number_json(options.iou)},
       {"max_det", options.max_det},
       {"pre_nms_topk", options.pre_nms_topk},
       {"metrics", eval::metrics_json(result.coco)},

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <vector>
 
 #include "data/coco_dataset.h"
@@ -17,5 +18,13 @@ namespace yoloquant::pipeline {
 void write_metrics_files(EvalResult& result, const EvalOptions& options,
                          const data::CocoDataset& dataset, const std::vector<int64_t>& image_ids,
                          const std::filesystem::path& out);
+
+// What metrics.json and fidelity.json have in common.
+// 640, or [height, width] where they differ.
+nlohmann::ordered_json image_size_json(int64_t height, int64_t width);
+// The number as it is written: .001F is 0.0010000000474974513 as a double.
+nlohmann::ordered_json number_json(float value);
+// version, git_hash, libraries
+nlohmann::ordered_json versions_json();
 
 }  // namespace yoloquant::pipeline

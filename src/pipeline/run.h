@@ -43,6 +43,7 @@ struct RunResult {
 //   metrics/VARIANT/{metrics.json,detections.json,per_class.csv}
 //   metrics/latency.json             all variants in turn
 //   metrics/differences.json         mAP against the baseline, paired, with intervals
+//   metrics/fidelity.json            detections against the baseline's, by class and image
 //   calib.txt, config.yaml, environment.json, journal.jsonl, logs/run.log
 //   summary.md, summary.json, summary.svg
 // Throws Error when the root is in use or holds a run and `resume` is false. After any interruption

@@ -7,6 +7,8 @@
 #include "eval/bootstrap.h"
 #include "eval/detections_json.h"
 #include "eval/metrics.h"
+#include "pipeline/fidelity_files.h"
+#include "pipeline/fidelity_reference.h"
 
 namespace yoloquant::pipeline {
 namespace {
@@ -39,6 +41,29 @@ nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress)
                                                         .threads = options.threads});
     json[plan.variants[i].name] = {{"mAP_50_95", eval::interval_json(difference.map_50_95)},
                                    {"mAP_50", eval::interval_json(difference.map_50)}};
+    progress.update(static_cast<int64_t>(i));
+  }
+  progress.finish();
+  return json;
+}
+
+nlohmann::ordered_json variant_fidelities(const RunPlan& plan, Progress& progress) {
+  const EvalOptions& options = plan.options.eval;
+  const auto dataset = data::CocoDataset::open(options.coco_root, options.split);
+  const std::vector<int64_t> ids = evaluated_images(plan, plan.variants.front());
+  const auto file_of = [&](int64_t id) {
+    return dataset.images()[static_cast<size_t>(dataset.image_index(id))].file_name;
+  };
+  const auto reference = eval::read_detections(plan.root / plan.variants.front().detections());
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  progress.start("fidelity", static_cast<int64_t>(plan.variants.size()) - 1);
+  for (size_t i = 1; i < plan.variants.size(); ++i) {
+    const PlannedVariant& variant = plan.variants[i];
+    const eval::Fidelity fidelity =
+        eval::measure_fidelity(reference, eval::read_detections(plan.root / variant.detections()),
+                               dataset.categories(), ids, fidelity_options(options));
+    nlohmann::ordered_json& entry = json[variant.name] = eval::fidelity_json(fidelity);
+    entry.update(fidelity_tables_json(fidelity, file_of));
     progress.update(static_cast<int64_t>(i));
   }
   progress.finish();

@@ -12,4 +12,9 @@ namespace yoloquant::pipeline {
 // written detections: {VARIANT: {"mAP_50_95": {estimate, low, high, standard_error}, "mAP_50"}}.
 nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress);
 
+// Fidelity of each variant to the baseline, from the same files: {VARIANT: {fidelity, fidelity_50,
+// reference_boxes, missed, extra, num_images, images_without_reference, confidence_interval,
+// per_class, per_image}}.
+nlohmann::ordered_json variant_fidelities(const RunPlan& plan, Progress& progress);
+
 }  // namespace yoloquant::pipeline

@@ -59,6 +59,7 @@ void emit_eval(YAML::Emitter& out, const EvalOptions& o) {
   out << YAML::Key << "iou" << YAML::Value << number(o.iou);
   out << YAML::Key << "max_det" << YAML::Value << o.max_det;
   out << YAML::Key << "pre_nms_topk" << YAML::Value << o.pre_nms_topk;
+  out << YAML::Key << "reference_score" << YAML::Value << o.reference_score;
   out << YAML::Key << "device" << YAML::Value << o.device;
   out << YAML::Key << "threads" << YAML::Value << o.threads;
   out << YAML::Key << "skip_latency" << YAML::Value << o.skip_latency;

@@ -39,6 +39,7 @@ struct RunPlan {
   static constexpr const char* kCalibration = "calib.txt";
   static constexpr const char* kLatency = "metrics/latency.json";
   static constexpr const char* kDifferences = "metrics/differences.json";
+  static constexpr const char* kFidelity = "metrics/fidelity.json";
 };
 
 // Throws Error (usage) for options that make no sense together, before anything is written.

@@ -266,6 +266,25 @@ Stage differences_stage(const RunPlan& plan) {
   return stage;
 }
 
+Stage fidelity_stage(const RunPlan& plan) {
+  const EvalOptions& options = plan.options.eval;
+  Stage stage;
+  stage.name = "fidelity";
+  stage.options = {{"resamples", options.bootstrap_resamples},
+                   {"seed", options.bootstrap_seed},
+                   {"reference_score", options.reference_score},
+                   {"split", options.split}};
+  for (const PlannedVariant& variant : plan.variants) {
+    stage.inputs.push_back(plan.root / variant.detections());
+  }
+  stage.inputs.push_back(plan.annotations);
+  stage.outputs = {RunPlan::kFidelity};
+  stage.run = [&plan](Progress& progress) {
+    write_json(plan.root / RunPlan::kFidelity, variant_fidelities(plan, progress));
+  };
+  return stage;
+}
+
 }  // namespace
 
 const LoadedModel& RunModel::get() {
@@ -289,6 +308,7 @@ std::vector<Stage> run_stages(const RunPlan& plan, RunModel& model) {
   }
   if (!plan.options.eval.skip_latency) stages.push_back(latency_stage(plan));
   if (plan.options.eval.bootstrap_resamples > 0) stages.push_back(differences_stage(plan));
+  if (plan.variants.size() > 1) stages.push_back(fidelity_stage(plan));
   return stages;
 }
 

@@ -36,6 +36,13 @@ void read_metrics(const json& metrics, report::Variant& variant) {
   }
 }
 
+void read_fidelity(const json& object, report::Variant& variant) {
+  variant.fidelity = object.at("fidelity").get<double>();
+  if (object.contains("confidence_interval")) {
+    variant.fidelity_interval = interval(object.at("confidence_interval").at("fidelity"));
+  }
+}
+
 report::VariantVerification verification(const json& report) {
   const json& v = report.at("verification");
   const auto largest = [&](const char* key) {
@@ -131,6 +138,13 @@ report::RunSummary read_summary(const RunPlan& plan, const std::vector<StageResu
           interval(differences.at(plan.variants[i].name).at("mAP_50_95"));
     }
     summary.files["differences"] = RunPlan::kDifferences;
+  }
+  if (plan.variants.size() > 1) {
+    const json fidelities = read_json(plan.root / RunPlan::kFidelity);
+    for (size_t i = 1; i < plan.variants.size(); ++i) {
+      read_fidelity(fidelities.at(plan.variants[i].name), summary.variants[i]);
+    }
+    summary.files["fidelity"] = RunPlan::kFidelity;
   }
   if (!plan.calibration_images.empty()) summary.files["calibration"] = RunPlan::kCalibration;
   summary.files["configuration"] = "config.yaml";

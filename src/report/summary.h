@@ -45,6 +45,10 @@ struct Variant {
   double map_50 = -1;
   std::optional<Interval> map_interval;  // of map_50_95
   std::optional<Interval> difference;    // map_50_95 minus the baseline's, paired
+  // mAP50-95 of the detections with the baseline's confident ones as ground truth; -1: not defined,
+  // as for the baseline itself.
+  double fidelity = -1;
+  std::optional<Interval> fidelity_interval;
   std::optional<VariantLatency> latency;
   std::optional<VariantVerification> verification;
   std::string provider;
@@ -77,7 +81,7 @@ std::vector<std::string> findings(const RunSummary& summary);
 // A table of the variants, findings, where each figure is from, and stage times.
 std::string summary_markdown(const RunSummary& summary);
 nlohmann::ordered_json summary_json(const RunSummary& summary);
-// mAP (with its interval) and file size of each variant as bars. Standalone SVG.
+// mAP and fidelity (with intervals) and file size of each variant as bars. Standalone SVG.
 std::string summary_svg(const RunSummary& summary);
 
 }  // namespace yoloquant::report

@@ -25,6 +25,8 @@ ordered_json to_json(const Variant& v) {
                     {"provider", v.provider}};
   if (v.map_interval) json["mAP_50_95_interval"] = to_json(*v.map_interval);
   if (v.difference) json["difference"] = to_json(*v.difference);
+  if (v.fidelity >= 0) json["fidelity"] = v.fidelity;
+  if (v.fidelity_interval) json["fidelity_interval"] = to_json(*v.fidelity_interval);
   if (v.latency) {
     json["latency"] = {{"mean_ms", v.latency->mean_ms},
                        {"median_ms", v.latency->median_ms},

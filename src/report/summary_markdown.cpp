@@ -17,6 +17,12 @@ std::string interval_text(const Interval& interval) {
   return fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", interval.estimate, interval.low, interval.high);
 }
 
+std::string fidelity_text(const Variant& variant) {
+  if (!variant.fidelity_interval) return figure(variant.fidelity);
+  return fmt::format("{:.4f} [{:.4f}, {:.4f}]", variant.fidelity, variant.fidelity_interval->low,
+                     variant.fidelity_interval->high);
+}
+
 std::string count_text(const Variant& variant) {
   const auto count = [&](const char* op) {
     const auto found = variant.op_counts.find(op);
@@ -38,10 +44,12 @@ double size_ratio(const Variant& variant, const Variant& baseline) {
 }
 
 Table accuracy_table(const RunSummary& summary) {
-  Table table({"variant", "method", "mAP50-95", "mAP50", "difference [95 % interval]", "from"});
+  Table table({"variant", "method", "mAP50-95", "mAP50", "difference [95 % interval]",
+               "fidelity [95 % interval]", "from"});
   for (const Variant& v : summary.variants) {
     table.add({v.name, v.method.empty() ? "-" : v.method, figure(v.map_50_95), figure(v.map_50),
-               v.difference ? interval_text(*v.difference) : "-", link(v.metrics)});
+               v.difference ? interval_text(*v.difference) : "-", fidelity_text(v),
+               link(v.metrics)});
   }
   return table;
 }
@@ -125,8 +133,16 @@ std::string summary_markdown(const RunSummary& summary) {
     text += fmt::format("\nDifferences are to {} on the same images, resampled together ({}).\n",
                         summary.variants.front().name, link(difference->second));
   }
+  const auto fidelity = summary.files.find("fidelity");
+  if (fidelity != summary.files.end()) {
+    text += fmt::format(
+        "\nFidelity is the mAP50-95 of a variant's detections with the confident ones of {} as "
+        "ground "
+        "truth; by class and image in {}.\n",
+        summary.variants.front().name, link(fidelity->second));
+  }
   if (summary.files.contains("chart")) {
-    text += fmt::format("\n![mAP and file size]({})\n", summary.files.at("chart"));
+    text += fmt::format("\n![mAP, fidelity and file size]({})\n", summary.files.at("chart"));
   }
   text += "\n## Time and size\n\n" + cost_table(summary).markdown();
   const auto latency = summary.files.find("latency");

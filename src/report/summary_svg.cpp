@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "report/summary.h"
@@ -9,7 +12,7 @@
 namespace yoloquant::report {
 namespace {
 
-// Pixels. Two groups of horizontal bars side by side, one row a variant.
+// Pixels. Groups of horizontal bars side by side, one row a variant.
 constexpr double kRow = 34;
 constexpr double kBar = 18;
 constexpr double kTop = 56;
@@ -32,41 +35,78 @@ std::string whisker(double low, double high, double y) {
       low, high, middle, middle - 4, middle + 4);
 }
 
+// One figure of each variant.
+struct Panel {
+  const char* title;
+  const char* color;
+  struct Row {
+    double value = 0;
+    std::string text;
+    std::optional<Interval> interval;
+  };
+  std::vector<Row> rows;
+  double top = 0;  // of the scale; 0: the largest value
+};
+
+std::string draw_panel(const Panel& panel, double x) {
+  double top = std::max(panel.top, 1e-6);
+  for (const Panel::Row& row : panel.rows) {
+    top = std::max({top, row.value, row.interval ? row.interval->high : 0});
+  }
+  const double scale = kPanel / top;
+  std::string svg = svg_text(x, kTop - 12, "start", panel.title);
+  double y = kTop;
+  for (const Panel::Row& row : panel.rows) {
+    double end = std::max(row.value, 0.0) * scale;
+    svg += bar(x, y, end, panel.color);
+    if (row.interval) {
+      const double low = std::max(row.interval->low, 0.0) * scale;
+      end = std::max(end, row.interval->high * scale);
+      svg += whisker(x + low, x + row.interval->high * scale, y);
+    }
+    svg += svg_text(x + end + 6, y + kBar - 4, "start", row.text);
+    y += kRow;
+  }
+  return svg;
+}
+
+std::string figure(double value) { return value < 0 ? "-" : fmt::format("{:.4f}", value); }
+
+std::vector<Panel> make_panels(const RunSummary& summary) {
+  Panel map{.title = "mAP50-95", .color = "#4477aa", .rows = {}};
+  Panel fidelity{.title = "fidelity", .color = "#66aa77", .rows = {}, .top = 1};
+  Panel size{.title = "file size", .color = "#cc8844", .rows = {}};
+  bool has_fidelity = false;
+  for (const Variant& v : summary.variants) {
+    map.rows.push_back({v.map_50_95, figure(v.map_50_95), v.map_interval});
+    fidelity.rows.push_back({v.fidelity, figure(v.fidelity), v.fidelity_interval});
+    has_fidelity = has_fidelity || v.fidelity >= 0;
+    const auto bytes = static_cast<double>(v.file_bytes);
+    size.rows.push_back({bytes, human_bytes(bytes), {}});
+  }
+  std::vector<Panel> panels{std::move(map)};
+  if (has_fidelity) panels.push_back(std::move(fidelity));
+  panels.push_back(std::move(size));
+  return panels;
+}
+
 }  // namespace
 
 std::string summary_svg(const RunSummary& summary) {
-  double top_map = 1e-6;
-  int64_t top_bytes = 1;
-  for (const Variant& v : summary.variants) {
-    top_map = std::max({top_map, v.map_50_95, v.map_interval ? v.map_interval->high : 0});
-    top_bytes = std::max(top_bytes, v.file_bytes);
-  }
-  const double second = kLabels + kPanel + kGap;
-  const double width = second + kPanel + kGap;
+  const std::vector<Panel> panels = make_panels(summary);
+  const double width = kLabels + static_cast<double>(panels.size()) * (kPanel + kGap);
   const double height = kTop + kRow * static_cast<double>(summary.variants.size()) + 10;
   std::string svg = svg_open(width, height);
   svg += svg_text(10, 22, "start", summary.title);
-  svg += svg_text(kLabels, kTop - 12, "start", "mAP50-95");
-  svg += svg_text(second, kTop - 12, "start", "file size");
   double y = kTop;
   for (const Variant& v : summary.variants) {
-    const double map_scale = kPanel / top_map;
-    const double map = std::max(v.map_50_95, 0.0) * map_scale;
     svg += svg_text(kLabels - 8, y + kBar - 4, "end", v.name);
-    svg += bar(kLabels, y, map, "#4477aa");
-    double end = map;
-    if (v.map_interval) {
-      const double low = std::max(v.map_interval->low, 0.0) * map_scale;
-      end = std::max(end, v.map_interval->high * map_scale);
-      svg += whisker(kLabels + low, kLabels + v.map_interval->high * map_scale, y);
-    }
-    svg += svg_text(kLabels + end + 6, y + kBar - 4, "start",
-                    v.map_50_95 < 0 ? "-" : fmt::format("{:.4f}", v.map_50_95));
-    const double size = kPanel * static_cast<double>(v.file_bytes) / static_cast<double>(top_bytes);
-    svg += bar(second, y, size, "#cc8844");
-    svg += svg_text(second + size + 6, y + kBar - 4, "start",
-                    human_bytes(static_cast<double>(v.file_bytes)));
     y += kRow;
+  }
+  double x = kLabels;
+  for (const Panel& panel : panels) {
+    svg += draw_panel(panel, x);
+    x += kPanel + kGap;
   }
   return svg + "</svg>\n";
 }

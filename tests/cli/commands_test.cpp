@@ -140,7 +140,7 @@ TEST(Commands, FixedNamesExist) {
       {"quantize",
        {"scheme", "head", "calib", "calib-images", "method", "preset", "out", "device", "seed"}},
       {"sensitivity", {"calib", "out", "coco", "bits", "head", "images", "mean-bits", "device"}},
-      {"eval", {"coco", "split", "max-images", "image-ids", "out", "device"}},
+      {"eval", {"coco", "split", "max-images", "image-ids", "against", "images", "out", "device"}},
       {"bench", {"runs"}},
       {"predict", {"out"}},
       {"run", {"coco", "schemes", "calib", "max-images", "out", "resume", "device", "seed"}},

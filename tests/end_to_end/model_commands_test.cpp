@@ -83,6 +83,29 @@ TEST(Onnx, CleanProvesAndDiffShowsDifferences) {
   EXPECT_GT(images.json()["outputs"][0]["max_abs"].get<double>(), 0.01);
 }
 
+TEST(Eval, ComparesWithAnotherModelWithoutLabels) {
+  const TinyExample& tiny = tiny_example();
+  const TemporaryFolder folder;
+  const std::string exported = "export '" + tiny.model.string() + "' --imgsz 64 --out ";
+  ASSERT_EQ(yoloquant(exported + "1.onnx", folder.path()).status, 0);
+  ASSERT_EQ(yoloquant(exported + "2.onnx --seed 2", folder.path()).status, 0);
+  const std::string all = " --against 1.onnx --images '" + (tiny.coco / "val2017").string() +
+                          "' --resamples 20 --max-images 4 --out results ";
+  const std::string rest = all + "--reference-score 0.01 ";
+  const Outcome same = yoloquant("eval 1.onnx" + rest + "--json", folder.path());
+  ASSERT_EQ(same.status, 0) << same.err;
+  EXPECT_NEAR(same.json()["metrics"]["fidelity"].get<double>(), 1, 1e-9);
+  EXPECT_EQ(same.json()["metrics"]["num_images"], 4);
+  EXPECT_EQ(same.json(), nlohmann::json::parse(read_file(folder / "results/fidelity.json")));
+  const Outcome other = yoloquant("eval 2.onnx" + rest, folder.path());
+  ASSERT_EQ(other.status, 0) << other.err;
+  EXPECT_THAT(other.out, HasSubstr("worst images"));
+  EXPECT_THAT(other.out, ::testing::Not(HasSubstr("fidelity 1.0000")));
+  const Outcome nothing = yoloquant("eval 2.onnx" + all + "--reference-score 1", folder.path());
+  EXPECT_EQ(nothing.status, 1);
+  EXPECT_THAT(nothing.err, HasSubstr("--reference-score"));
+}
+
 TEST(Bench, ComparesFiles) {
   const TemporaryFolder folder;
   ASSERT_EQ(yoloquant("export yolov10n.yaml --imgsz 64 --out a.onnx", folder.path()).status, 0);

@@ -26,15 +26,27 @@ void expect_one_line(const Outcome& outcome, int status) {
 
 TEST(Usage, WrongUsageIsOneLineAndStatusTwo) {
   for (const char* arguments :
-       {"", "exportt m.pt", "onnx", "onnx diffs f", "export", "export m.pt --hed one2one",
-        "export m.pt more.pt --out x.onnx", "export m.pt --head both --out x.onnx",
-        "export m.pt --opset 99 --out x.onnx", "export m.pt --imgsz 100 --out x.onnx",
-        "export m.pt --out x.onnx --config /nowhere.yaml", "--threads 2 info m.pt",
+       {"",
+        "exportt m.pt",
+        "onnx",
+        "onnx diffs f",
+        "export",
+        "export m.pt --hed one2one",
+        "export m.pt more.pt --out x.onnx",
+        "export m.pt --head both --out x.onnx",
+        "export m.pt --opset 99 --out x.onnx",
+        "export m.pt --imgsz 100 --out x.onnx",
+        "export m.pt --out x.onnx --config /nowhere.yaml",
+        "--threads 2 info m.pt",
         "quantize yolov10n.yaml --scheme w9a9 --out x.onnx",
-        "quantize yolov10n.yaml --mean-bits 4 --size 1MB --out x.onnx",
-        "sensitivity yolov10n.yaml --out x",
-        "sensitivity yolov10n.yaml --calib x --size big --out x", "completion tcsh",
-        "run yolov10n.yaml --coco /nowhere --resume"}) {
+        "completion tcsh",
+        "run yolov10n.yaml --coco /nowhere --resume",
+        "eval yolov10n.yaml --out x",
+        "eval yolov10n.yaml --images . --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --images /nowhere --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --images . --coco . --out x",
+        "eval yolov10n.yaml --against yolov10n.yaml --images . --image-ids 3 --out x"}) {
     SCOPED_TRACE(arguments);
     expect_one_line(yoloquant(arguments), 2);
   }
@@ -68,8 +80,8 @@ TEST(Usage, VersionAndHelpGoToStdout) {
   EXPECT_THAT(yoloquant("--version").out, StartsWith("yoloquant "));
   EXPECT_THAT(yoloquant("--help").out, HasSubstr("quantize"));
   EXPECT_THAT(yoloquant("onnx --help").out, HasSubstr("onnx diff"));
-  for (const char* command : {"info", "export", "quantize", "sensitivity", "eval", "bench",
-                              "predict", "run", "calib", "checkpoint show", "onnx check", "demo"}) {
+  for (const char* command : {"info", "export", "quantize", "eval", "bench", "predict", "run",
+                              "calib", "checkpoint show", "onnx check", "demo"}) {
     const Outcome outcome = yoloquant(std::string(command) + " --help");
     EXPECT_EQ(outcome.status, 0) << command;
     EXPECT_THAT(outcome.out, AllOf(HasSubstr("usage: yoloquant "), HasSubstr("--threads")));

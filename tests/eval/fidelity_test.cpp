@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "eval/detections_json.h"
+#include "support/shared_data.h"
 
 namespace yoloquant::eval {
 namespace {
@@ -225,6 +227,21 @@ TEST(Fidelity, TakesCocoDetections) {
   EXPECT_EQ(result.figures.extra, 0);
   EXPECT_THAT(image_ids(result), ElementsAre(4, 900));
   EXPECT_EQ(result.classes.front().category_id, 3);
+}
+
+// What pycocotools gives for the one2one head's detections on 50 images, with those of the one2many
+// head from .25 on as ground truth.
+TEST(Fidelity, OfRealHeadsIsWhatPycocotoolsSays) {
+  YQ_REQUIRE_SHARED();
+  const auto shared = test::shared_data();
+  const auto dataset = data::CocoDataset::open(shared / "coco", "val2017");
+  const std::vector<int64_t> ids = dataset.first_image_ids(50);
+  const auto result =
+      measure_fidelity(read_detections(shared / "golden/coco50_one2many_detections.json"),
+                       read_detections(shared / "golden/coco50_one2one_detections.json"),
+                       dataset.categories(), ids, {.resamples = 20});
+  EXPECT_EQ(result.figures.reference_boxes, 223);
+  EXPECT_NEAR(result.figures.fidelity, 0.9953825318508053, 1e-12);
 }
 
 }  // namespace

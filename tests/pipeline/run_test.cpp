@@ -160,6 +160,7 @@ TEST(RunPipeline, LeavesEverythingThatTheSummaryNames) {
   const test::TemporaryFolder folder;
   RunOptions options = test::small_run(folder.path());
   options.export_fp16 = true;
+  options.eval.reference_score = 0.02;  // weights without training reach no more
   const RunResult result = run_pipeline(options);
   const fs::path root = options.root;
   for (const auto& [what, path] : result.summary.files) {
@@ -179,6 +180,12 @@ TEST(RunPipeline, LeavesEverythingThatTheSummaryNames) {
     EXPECT_EQ(variant.map_50_95, metrics["metrics"]["mAP_50_95"]);
     EXPECT_EQ(variant.file_bytes, static_cast<int64_t>(fs::file_size(root / variant.onnx)));
   }
+  const auto fidelity = nlohmann::json::parse(read_file(root / "metrics/fidelity.json"));
+  EXPECT_EQ(result.summary.variants[2].fidelity, fidelity["w8a8"]["fidelity"]);
+  EXPECT_GE(result.summary.variants[2].fidelity, 0);
+  EXPECT_GT(result.summary.variants[1].fidelity, 0.9);  // half precision
+  EXPECT_EQ(fidelity["w8a8"]["per_image"].size(), 3U);
+  EXPECT_THAT(text, HasSubstr(fmt::format("{:.4f} [", result.summary.variants[2].fidelity)));
   EXPECT_THAT(text, HasSubstr("accuracy means nothing"));
   EXPECT_LT(read_file(root / "calib.txt").find("# 3 calibration images"), 10U);
   const auto environment = nlohmann::json::parse(read_file(root / "environment.json"));

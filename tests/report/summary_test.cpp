@@ -42,6 +42,8 @@ Variant quantized() {
   v.op_counts = {{"QuantizeLinear", 84}, {"DequantizeLinear", 168}, {"Clip", 84}};
   v.map_50_95 = 0.4597;
   v.difference = Interval{-0.0011, -0.004, 0.002};
+  v.fidelity = 0.913;
+  v.fidelity_interval = Interval{0.913, 0.88, 0.94};
   v.latency = VariantLatency{15, 14.5, 17, {0.75, 0.7, 0.8}};
   v.verification = VariantVerification{31.5, 0.065, 0.06, 9e-7};
   return v;
@@ -97,6 +99,8 @@ TEST(SummaryMarkdown, ShowsEachFigureAndItsFile) {
   EXPECT_EQ(cell(text, "w8a8", "method"), "nearest");
   EXPECT_EQ(cell(text, "w8a8", "difference [95 % interval]"), "-0.0011 [-0.0040, +0.0020]");
   EXPECT_EQ(cell(text, "fp32", "difference [95 % interval]"), "-");
+  EXPECT_EQ(cell(text, "w8a8", "fidelity [95 % interval]"), "0.9130 [0.8800, 0.9400]");
+  EXPECT_EQ(cell(text, "fp32", "fidelity [95 % interval]"), "-");
   EXPECT_EQ(cell(text, "w8a8", "from"), "[metrics/w8a8/metrics.json](metrics/w8a8/metrics.json)");
   EXPECT_EQ(cell(text, "w8a8", "mean ms"), "15.00");
   EXPECT_EQ(cell(text, "w8a8", "time / baseline [95 %]"), "0.75 [0.70, 0.80]");
@@ -107,7 +111,7 @@ TEST(SummaryMarkdown, ShowsEachFigureAndItsFile) {
   EXPECT_EQ(cell(text, "w8a8", "provider"), "CPUExecutionProvider");
   EXPECT_EQ(cell(text, "quantize w8a8", "time"), "1 min 1 s");
   EXPECT_THAT(text, HasSubstr("metrics/differences.json"));
-  EXPECT_THAT(text, HasSubstr("![mAP and file size](summary.svg)"));
+  EXPECT_THAT(text, HasSubstr("![mAP, fidelity and file size](summary.svg)"));
   EXPECT_THAT(text, HasSubstr("50 images"));
 }
 
@@ -125,11 +129,13 @@ TEST(SummaryMarkdown, MissingFiguresAreDashes) {
   s.variants[1].latency.reset();
   s.variants[1].difference.reset();
   s.variants[1].verification.reset();
+  s.variants[1].fidelity_interval.reset();
   s.variants[1].map_50 = -1;
   const std::string text = summary_markdown(s);
   EXPECT_EQ(cell(text, "w8a8", "mean ms"), "-");
   EXPECT_EQ(cell(text, "w8a8", "mAP50"), "-");
   EXPECT_EQ(cell(text, "w8a8", "runtime - simulator"), "-");
+  EXPECT_EQ(cell(text, "w8a8", "fidelity [95 % interval]"), "0.9130");
   EXPECT_THAT(summary_markdown(RunSummary{}), HasSubstr("model:"));
 }
 
@@ -171,6 +177,9 @@ TEST(SummaryJson, HasTheFigures) {
   const auto json = summary_json(summary());
   EXPECT_EQ(json["variants"][1]["mAP_50_95"], 0.4597);
   EXPECT_EQ(json["variants"][1]["difference"]["low"], -0.004);
+  EXPECT_EQ(json["variants"][1]["fidelity"], 0.913);
+  EXPECT_EQ(json["variants"][1]["fidelity_interval"]["high"], 0.94);
+  EXPECT_FALSE(json["variants"][0].contains("fidelity"));
   EXPECT_EQ(json["variants"][1]["latency"]["ratio"]["estimate"], 0.75);
   EXPECT_FALSE(json["variants"][0].contains("difference"));
   EXPECT_EQ(json["stages"][0]["skipped"], true);
@@ -188,7 +197,10 @@ TEST(SummarySvg, HasABarForEachVariant) {
   EXPECT_THAT(svg, HasSubstr(">8.6 MiB<"));
   size_t bars = 0;
   for (size_t at = 0; (at = svg.find("<rect x", at)) != std::string::npos; ++at) ++bars;
-  EXPECT_EQ(bars, 4U);
+  EXPECT_EQ(bars, 6U);
+  EXPECT_THAT(svg, HasSubstr(">fidelity<"));
+  s.variants[1].fidelity = -1;
+  EXPECT_THAT(summary_svg(s), Not(HasSubstr(">fidelity<")));
 }
 
 TEST(Table, EscapesAndPads) {
