@@ -324,6 +324,8 @@ void Executor::set_quantization(const std::string& conv,
   impl_->set_quantization(conv, quantization);
 }
 
+std::string resolve_device(const std::string& name) { return choose_device(name).str(); }
+
 std::string Executor::device() const { return impl_->device().str(); }
 
 void set_threads(int threads) { at::set_num_threads(threads > 0 ? threads : default_threads()); }

@@ -14,6 +14,10 @@ class Tensor;
 
 namespace yoloquant::exec {
 
+// "auto", "cpu", "cuda", "cuda:1" -> the device that is used: "cpu", "cuda:0". Error for an unknown
+// or absent one.
+std::string resolve_device(const std::string& name);
+
 struct ExecutorOptions {
   std::string device = "auto";        // "auto" (CUDA when there is one), "cpu", "cuda", "cuda:1"
   DType precision = DType::kFloat32;  // of activations and weights; half types where supported

@@ -7,6 +7,7 @@
 #include "quant/bias_correction.h"
 #include "quant/gptq.h"
 #include "quant/nearest.h"
+#include "quant/teacher.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -17,6 +18,7 @@ std::map<std::string, Factory>& registry() {
   static std::map<std::string, Factory> methods{
       {"gptq", [] { return std::make_unique<Gptq>(); }},
       {"nearest", [] { return std::make_unique<Nearest>(); }},
+      {"teacher", [] { return std::make_unique<Teacher>(); }},
       {"bias", [] { return std::make_unique<BiasCorrection>(); }},
   };
   return methods;

@@ -12,6 +12,7 @@
 #include "quant/calibrate.h"
 #include "quant/calibration_data.h"
 #include "quant/config.h"
+#include "quant/method_state.h"
 
 // Methods that choose quantized weights. They compose: each improves what the one before left.
 namespace yoloquant::quant {
@@ -24,6 +25,7 @@ struct MethodContext {
   const CalibrationOptions& calibration;
   Budget& budget;
   Progress& progress;
+  MethodState* state = nullptr;  // where to save work in progress; may be null
 };
 
 class Method {

@@ -1,0 +1,165 @@
+#include "quant/student.h"
+
+#include <ATen/ops/clamp.h>
+#include <ATen/ops/div.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/round.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/Device.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "exec/convert.h"
+
+namespace yoloquant::quant {
+
+namespace {
+
+// round(x) with the gradient of x.
+at::Tensor straight_through_round(const at::Tensor& x) {
+  return x.add(at::round(x.detach()).sub_(x.detach()));
+}
+
+at::Tensor fake_quantize_input(const at::Tensor& x, const graph::Quantizer& q) {
+  const double zero = q.zero_point[0];
+  const at::Tensor code = straight_through_round(x.to(c10::ScalarType::Float).div(q.scale[0]));
+  return at::clamp(code, q.qmin - zero, q.qmax - zero).mul(q.scale[0]);
+}
+
+at::Tensor channels_last(const at::Tensor& x) {
+  return x.dim() == 4 ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
+}
+
+}  // namespace
+
+Student::Student(const graph::Graph& graph, const Options& options)
+    : graph_(graph), options_(options), fixed_(graph.nodes.size()) {
+  const c10::Device device(options.device);
+  const c10::ScalarType type =
+      options.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const graph::Node& node = graph_.nodes[i];
+    index_[node.name] = i;
+    const auto load = [&](const char* part) {
+      const auto found = graph_.parameters.find(node.name + part);
+      if (found == graph_.parameters.end()) return at::Tensor();
+      return channels_last(exec::view_of(found->second)
+                               .to(device, /*non_blocking=*/false,
+                                   /*copy=*/true));
+    };
+    const auto annotation = graph_.quantization.find(node.name);
+    if (options.trainable && annotation != graph_.quantization.end() && annotation->second.weight) {
+      const graph::Quantizer& q = *annotation->second.weight;
+      Trainable t;
+      const at::Tensor weight = load(".weight");
+      std::vector<int64_t> shape(4, 1);
+      if (q.per_channel()) shape[0] = weight.size(0);
+      t.start = exec::view_of(Tensor::from<float>(shape, q.scale)).to(device, false, true);
+      t.latent = channels_last(at::div(weight, t.start).clamp_(q.qmin - 0.49, q.qmax + 0.49));
+      t.latent.requires_grad_(true);
+      t.log_step = at::zeros_like(t.start).requires_grad_(true);
+      t.bias = load(".bias");
+      if (t.bias.defined()) t.bias.requires_grad_(true);
+      t.qmin = q.qmin;
+      t.qmax = q.qmax;
+      // The DFL projection is exact already.
+      if (!node.name.ends_with("dfl.conv")) {
+        trainable_.emplace(i, std::move(t));
+        continue;
+      }
+    }
+    const auto half = [&](const char* part) {
+      const at::Tensor value = load(part);
+      return value.defined() && value.is_floating_point() ? value.to(type) : value;
+    };
+    fixed_[i] = {half(".weight"), half(".bias"), half(".running_mean"), half(".running_var"),
+                 half(".value")};
+  }
+}
+
+std::vector<at::Tensor> Student::collect(at::Tensor Trainable::* member) const {
+  std::vector<at::Tensor> tensors;
+  for (const auto& [node, t] : trainable_) {
+    if ((t.*member).defined()) tensors.push_back(t.*member);
+  }
+  return tensors;
+}
+
+std::map<std::string, at::Tensor> Student::named() const {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [node, t] : trainable_) {
+    const std::string& name = graph_.nodes[node].name;
+    tensors[name + ".latent"] = t.latent;
+    tensors[name + ".log_step"] = t.log_step;
+    if (t.bias.defined()) tensors[name + ".bias"] = t.bias;
+  }
+  return tensors;
+}
+
+at::Tensor Student::weight_of(const Trainable& t) const {
+  const at::Tensor codes =
+      straight_through_round(at::clamp(t.latent, t.qmin - 0.49, t.qmax + 0.49));
+  return at::mul(codes, at::mul(at::exp(t.log_step), t.start));
+}
+
+exec::NodeParameters Student::parameters_of(size_t node) const {
+  const auto found = trainable_.find(node);
+  if (found == trainable_.end()) return fixed_[node];
+  exec::NodeParameters parameters;
+  const c10::ScalarType type =
+      options_.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+  parameters.weight = weight_of(found->second).to(type);
+  if (found->second.bias.defined()) parameters.bias = found->second.bias.to(type);
+  return parameters;
+}
+
+std::vector<at::Tensor> Student::forward(const at::Tensor& images,
+                                         const std::vector<std::string>& nodes) {
+  size_t end = 0;
+  for (const std::string& name : nodes) {
+    const auto found = index_.find(name);
+    if (found == index_.end()) fail("the model has no node {}", name);
+    end = std::max(end, found->second + 1);
+  }
+  const c10::ScalarType type =
+      options_.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+  std::vector<at::Tensor> values(graph_.values.size());
+  values[graph_.inputs.at(0)] = images.to(c10::Device(options_.device), type);
+  for (size_t i = 0; i < end; ++i) {
+    const graph::Node& node = graph_.nodes[i];
+    std::vector<at::Tensor> inputs;
+    for (const graph::ValueId input : node.inputs) inputs.push_back(values[input]);
+    const auto annotation = graph_.quantization.find(node.name);
+    if (options_.trainable && annotation != graph_.quantization.end() && annotation->second.input) {
+      inputs[0] = fake_quantize_input(inputs[0], *annotation->second.input).to(type);
+    }
+    const std::vector<at::Tensor> outputs = exec::apply(node, parameters_of(i), inputs);
+    for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
+  }
+  std::vector<at::Tensor> results;
+  for (const std::string& name : nodes) {
+    results.push_back(values[graph_.nodes[index_.at(name)].outputs[0]]);
+  }
+  return results;
+}
+
+void Student::clamp_latents() {
+  for (auto& [node, t] : trainable_) t.latent.detach().clamp_(t.qmin - 0.49, t.qmax + 0.49);
+}
+
+void Student::store(graph::Graph& graph) const {
+  for (const auto& [node, t] : trainable_) {
+    const std::string& name = graph_.nodes[node].name;
+    const at::Tensor step = at::mul(at::exp(t.log_step.detach()), t.start);
+    const at::Tensor codes = at::clamp(at::round(t.latent.detach()), t.qmin, t.qmax);
+    graph.parameters[name + ".weight"] = exec::to_host(at::mul(codes, step));
+    const Tensor scale = exec::to_host(step);
+    graph.quantization.at(name).weight->scale.assign(scale.data<float>().begin(),
+                                                     scale.data<float>().end());
+    if (t.bias.defined()) graph.parameters[name + ".bias"] = exec::to_host(t.bias.detach());
+  }
+}
+
+}  // namespace yoloquant::quant
