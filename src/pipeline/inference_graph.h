@@ -19,6 +19,12 @@ struct InferenceShape {
 graph::Graph inference_graph(const LoadedModel& model, graph::Head head, graph::Branches branches,
                              const InferenceShape& shape, int64_t max_detections = 300);
 
+// Whether the model is an ONNX file that makes final rows, [N, K, 6]: it has no other head.
+bool has_final_rows(const LoadedModel& model);
+// The head that comes out when `wanted` is asked for: one2many, the default, stands for the only
+// head of such a file.
+graph::Head result_head(const LoadedModel& model, graph::Head wanted);
+
 // Only the last part of it.
 void set_shape(graph::Graph& graph, const InferenceShape& shape);
 

@@ -35,8 +35,12 @@ bool has_source(const CalibrationListOptions& options) {
   return !options.source.empty() || !options.coco_root.empty();
 }
 
-// The raw head that is quantized; end2end only adds the selection to it.
-Head raw_head(Head head) { return head == Head::kEndToEnd ? Head::kOneToOne : head; }
+// What is quantized: the raw head, to which end2end only adds the selection; or a file's final
+// rows.
+Head quantized_head(const LoadedModel& model, Head wanted) {
+  const Head head = result_head(model, wanted);
+  return head == Head::kEndToEnd && !has_final_rows(model) ? Head::kOneToOne : head;
+}
 
 quant::QuantizeOptions quant_options(const QuantizeOptions& options) {
   quant::QuantizeOptions result;
@@ -82,8 +86,9 @@ quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::
   // The reference preset looks at the weights before batch norms are folded.
   graph::Graph whole = model.graph;
   set_shape(whole, {1, options.image_height, options.image_width});
-  return quant::quantize_model(whole, raw_head(options.head), options.config, images,
-                               quant_options(options), progress);
+  const Head head = has_final_rows(model) ? Head::kBoth : quantized_head(model, options.head);
+  return quant::quantize_model(whole, head, options.config, images, quant_options(options),
+                               progress);
 }
 
 void check_options(const QuantizeOptions& options) {
@@ -131,7 +136,7 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   if (has_source(options.calibration)) list = choose_calibration_images(options.calibration);
 
   const graph::Graph reference =
-      inference_graph(model, raw_head(options.head), graph::Branches::kKeep,
+      inference_graph(model, quantized_head(model, options.head), graph::Branches::kKeep,
                       {1, options.image_height, options.image_width});
   quant::ImageCalibrationData images(list, loader_options(reference, options.threads));
   const Clock::time_point start = Clock::now();
@@ -155,7 +160,7 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
     });
     progress.update(1);
   }
-  if (options.head == Head::kEndToEnd) {
+  if (options.head == Head::kEndToEnd && !has_final_rows(model)) {
     // What was compared is everything up to the selection, whose rows may swap on ties.
     result.check = write_checked(graph::keep_head(quantized.graph, Head::kEndToEnd),
                                  file.temporary_path(), write_options);
