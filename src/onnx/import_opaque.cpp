@@ -23,6 +23,22 @@ bool may_explode(std::string_view op) {
   return std::ranges::find(kOps, op) != kOps.end();
 }
 
+bool depends_on_data(std::string_view op) {
+  static constexpr std::array<std::string_view, 4> kOps{"NonZero", "NonMaxSuppression", "Unique",
+                                                        "Compress"};
+  return std::ranges::find(kOps, op) != kOps.end();
+}
+
+// Integer division by 0, or of the lowest number by -1, would end the process.
+bool divides_badly(const pb::NodeProto& node, const std::vector<const Tensor*>& inputs) {
+  const bool divides = node.op_type() == "Div" || node.op_type() == "Mod";
+  if (!divides || inputs.size() < 2 || inputs[1] == nullptr) return false;
+  const Tensor& divisor = *inputs[1];
+  if (is_floating_point(divisor.dtype())) return false;
+  if (divisor.dtype() != DType::kInt64) return true;
+  return std::ranges::any_of(divisor.data<int64_t>(), [](int64_t d) { return d == 0 || d == -1; });
+}
+
 int64_t version_of(const pb::ModelProto& model, const std::string& domain) {
   for (const auto& import : model.opset_import()) {
     if (import.domain() == domain) return import.version();
@@ -44,6 +60,7 @@ Opaque Importer::opaque_of(const pb::NodeProto& node) const {
 
 bool Importer::fold_by_running(const std::vector<const Tensor*>& inputs) {
   if (!options_.compile || may_explode(node_->op_type())) return false;
+  if (depends_on_data(node_->op_type()) || divides_badly(*node_, inputs)) return false;
   std::vector<Tensor> values;
   std::vector<DType> types;
   for (const Tensor* input : inputs) {
@@ -103,6 +120,9 @@ void Importer::find_outputs(Opaque& opaque, const std::vector<ValueId>& inputs,
 }
 
 void Importer::import_opaque(const std::string& reason) {
+  if (depends_on_data(node_->op_type())) {
+    fail("the size of what it makes depends on the data: export the model without NMS");
+  }
   Opaque opaque = opaque_of(*node_);
   std::vector<ValueId> inputs;
   std::vector<DType> types;

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "exec/executor.h"
 #include "onnx/check.h"
+#include "onnx/edit.h"
 #include "pipeline/detector.h"
 #include "pipeline/export.h"
 #include "pipeline/load_model.h"
@@ -158,6 +159,22 @@ TEST_P(ImportDetails, SizesAreSaidAndChecked) {
   EXPECT_THAT(model.warnings, Contains(HasSubstr("[1, 3, 96, 160]")));
   EXPECT_EQ(load_model(dynamic).graph.values[0].shape, Shape({1, 3, 640, 640}));
   EXPECT_EQ(model.class_count(), 3);
+}
+
+TEST_P(ImportDetails, OfSeveralOutputsTheDetectionsAreKept) {
+  const std::string bytes = read_file(detectors() / "v8_11_norms.onnx");
+  std::string feature;
+  for (const auto& output : onnx::node_outputs(bytes)) {
+    if (output.op == "MaxPool") feature = output.value;
+  }
+  const fs::path two = folder_ / "two.onnx";
+  write_file(two, onnx::with_outputs(bytes, {feature, "output0"}));
+  const LoadedModel model = load_model(two.string());
+  ASSERT_EQ(model.graph.outputs.size(), 1U);
+  EXPECT_EQ(model.graph.values[model.graph.outputs[0]].name, "output0");
+  EXPECT_THAT(model.warnings, Contains(HasSubstr("only 'output0'")));
+  write_file(two, onnx::with_outputs(bytes, {feature, feature}));
+  EXPECT_THROW(load_model(two.string()), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(Strange, ImportDetails, testing::Values("strange_17"));

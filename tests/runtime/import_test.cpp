@@ -195,6 +195,20 @@ TEST(Import, ConstantsAreComputed) {
   EXPECT_EQ(conv_names(s.graph()).size(), 1U);
 }
 
+TEST(Import, SizesThatDependOnDataAndBadDivisorsAreErrors) {
+  Subject s;
+  s.node("NonZero", {"x"}, {"y"});
+  s.proto.mutable_graph()->add_output()->set_name("y");
+  EXPECT_THROW(s.graph(), Error);
+  Subject zero;
+  zero.ints("one", {1});
+  zero.ints("zero", {0});
+  zero.node("Div", {"one", "zero"}, {"shape"});
+  zero.node("Reshape", {"x", "shape"}, {"y"});
+  zero.proto.mutable_graph()->add_output()->set_name("y");
+  EXPECT_THROW(zero.graph(), Error);
+}
+
 TEST(Import, AnOlderOperatorIsNotWrittenAsANewerOne) {
   Subject s(11);
   OnnxModel::attribute(s.node("ReduceProd", {"x"}, {"y"}), "axes", std::vector<int64_t>{1});
