@@ -84,7 +84,7 @@ Option& declare_head(Options& options, graph::Head* head) {
   return options
       .add("head", head,
            "one2many (raw, for NMS), one2one (raw), end2end (final rows of x1, y1, x2, y2, score, "
-           "class)")
+           "class); an ONNX file with final rows keeps them")
       .one_of(head_names());
 }
 

@@ -113,6 +113,26 @@ std::vector<Detection> decode_one2many(std::span<const float> raw, int64_t num_c
   return nms.take();
 }
 
+std::vector<Detection> decode_rows(std::span<const float> rows, int64_t num_classes,
+                                   const DecodeOptions& options) {
+  if (num_classes <= 0 || num_classes > std::numeric_limits<int32_t>::max()) {
+    fail("{} classes cannot be decoded", num_classes);
+  }
+  const auto columns = static_cast<size_t>(num_classes) + 5;
+  if (rows.size() % columns != 0) {
+    fail("the head's output has {} values, which is no multiple of {} columns", rows.size(),
+         columns);
+  }
+  const size_t boxes = rows.size() / columns;
+  std::vector<float> raw((columns - 1) * boxes);
+  for (size_t i = 0; i < boxes; ++i) {
+    const float* const row = rows.data() + i * columns;
+    for (size_t k = 0; k < 4; ++k) raw[k * boxes + i] = row[k];
+    for (size_t k = 4; k + 1 < columns; ++k) raw[k * boxes + i] = row[4] * row[k + 1];
+  }
+  return decode_one2many(raw, num_classes, options);
+}
+
 std::vector<Detection> decode_one2one(std::span<const float> raw, int64_t num_classes,
                                       const DecodeOptions& options) {
   check_options(options);

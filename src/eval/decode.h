@@ -30,9 +30,15 @@ struct DecodeOptions {
 std::vector<Detection> decode_one2many(std::span<const float> raw, int64_t num_classes,
                                        const DecodeOptions& options = {});
 
-// One-to-one head, same layout, no NMS: the max_det anchors with the best class score, then the
-// max_det best pairs of anchor and class of these (Ultralytics' v10postprocess). Scores of
-// `conf` or less are dropped.
+// Anchor-based head of YOLOv5: `rows` is [boxes, 5 + num_classes] of center x, y, width, height,
+// objectness and class scores, whose products with the objectness are the scores. Then as
+// decode_one2many.
+std::vector<Detection> decode_rows(std::span<const float> rows, int64_t num_classes,
+                                   const DecodeOptions& options = {});
+
+// One-to-one head, layout of decode_one2many, no NMS: the max_det anchors with the best class
+// score, then the max_det best pairs of anchor and class of these (Ultralytics' v10postprocess).
+// Scores of `conf` or less are dropped.
 std::vector<Detection> decode_one2one(std::span<const float> raw, int64_t num_classes,
                                       const DecodeOptions& options = {});
 

@@ -160,8 +160,9 @@ class Executor::Impl {
   }
 
   at::Tensor to_device(const Tensor& value) const {
-    at::Tensor tensor = view_of(value).to(device_, scalar_type(options_.precision),
-                                          /*non_blocking=*/false, /*copy=*/true);
+    const DType dtype = is_floating_point(value.dtype()) ? options_.precision : value.dtype();
+    at::Tensor tensor = view_of(value).to(device_, scalar_type(dtype), /*non_blocking=*/false,
+                                          /*copy=*/true);
     if (tensor.dim() == 4) tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
     return tensor;
   }
@@ -245,7 +246,8 @@ class Executor::Impl {
                                       quantizer->qmin, quantizer->qmax);
     }
     const NodeParameters& own = parameters_[i];
-    const NodeParameters used{weights_[i], own.bias, own.running_mean, own.running_var, own.value};
+    const NodeParameters used{weights_[i],     own.bias,  own.running_mean,
+                              own.running_var, own.value, scalar_type(options_.precision)};
     const std::vector<at::Tensor> outputs = apply(node, used, inputs);
     for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
     if (tapped) tap_(node, seen, outputs);
@@ -290,7 +292,7 @@ std::vector<Tensor> Executor::run(const std::vector<Tensor>& inputs) {
   for (const Tensor& input : inputs) tensors.push_back(view_of(input));
   std::vector<Tensor> results;
   for (const at::Tensor& output : impl_->run(tensors)) {
-    results.push_back(to_host(output.to(c10::ScalarType::Float)));
+    results.push_back(to_host(output.is_floating_point() ? output.to(at::kFloat) : output));
   }
   return results;
 }

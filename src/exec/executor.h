@@ -41,7 +41,8 @@ class Executor {
   Executor(Executor&&) noexcept;
   Executor& operator=(Executor&&) noexcept;
 
-  // One tensor per graph input, [N, 3, H, W] float32 in [0, 1]; returns one per graph output.
+  // One tensor per graph input, [N, 3, H, W] float32 in [0, 1]; returns one per graph output,
+  // float32 or the output's integer type.
   std::vector<Tensor> run(const std::vector<Tensor>& inputs);
   // The same on LibTorch tensors (any device; no gradient).
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs);

@@ -10,13 +10,18 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/hardsigmoid.h>
 #include <ATen/ops/hardswish.h>
 #include <ATen/ops/leaky_relu.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
 #include <ATen/ops/mkldnn_convolution.h>
 #include <ATen/ops/mul.h>
+#include <ATen/ops/pow.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/remainder.h>
 #include <ATen/ops/round.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
@@ -30,6 +35,8 @@
 #include <limits>
 
 #include "base/error.h"
+#include "exec/convert.h"
+#include "exec/index_operators.h"
 
 namespace yoloquant::exec {
 
@@ -73,6 +80,8 @@ at::Tensor activate(const graph::Activation& op, const at::Tensor& x) {
       return at::leaky_relu(x, op.alpha);
     case graph::ActivationKind::kHardSwish:
       return at::hardswish(x);
+    case graph::ActivationKind::kHardSigmoid:
+      return at::hardsigmoid(x);
   }
   fail("unknown activation");
 }
@@ -86,7 +95,15 @@ at::Tensor combine(const graph::Elementwise& op, const at::Tensor& a, const at::
     case graph::ElementwiseKind::kMul:
       return at::mul(a, b);
     case graph::ElementwiseKind::kDiv:
-      return at::div(a, b);
+      return a.is_floating_point() ? at::div(a, b) : at::div(a, b, "trunc");
+    case graph::ElementwiseKind::kPow:
+      return at::pow(a, b);
+    case graph::ElementwiseKind::kMin:
+      return at::minimum(a, b);
+    case graph::ElementwiseKind::kMax:
+      return at::maximum(a, b);
+    case graph::ElementwiseKind::kMod:
+      return at::remainder(a, b);
   }
   fail("unknown elementwise operator");
 }
@@ -171,6 +188,22 @@ struct Apply {
   Tensors operator()(const graph::MatMul&) const { return {at::matmul(in[0], in[1])}; }
   Tensors operator()(const graph::Softmax& op) const { return {at::softmax(in[0], op.axis)}; }
   Tensors operator()(const graph::Constant&) const { return {p.value}; }
+  Tensors operator()(const graph::Slice& op) const { return {slice(op, in[0])}; }
+  Tensors operator()(const graph::Gather& op) const { return {gather(op, in[0], in[1])}; }
+  Tensors operator()(const graph::Reduce& op) const { return {reduce(op, in[0])}; }
+  Tensors operator()(const graph::TopK& op) const {
+    const auto [values, indices] = at::topk(in[0], op.count, op.axis);
+    return {values, indices};
+  }
+  Tensors operator()(const graph::Expand& op) const { return {expand(op, in[0])}; }
+  Tensors operator()(const graph::Tile& op) const { return {in[0].repeat(op.repeats)}; }
+  Tensors operator()(const graph::Cast& op) const {
+    // A float keeps the type that the executor computes in.
+    const bool stays = is_floating_point(op.dtype) && in[0].is_floating_point();
+    return {stays ? in[0]
+                  : in[0].to(is_floating_point(op.dtype) ? p.precision : scalar_type(op.dtype))};
+  }
+  Tensors operator()(const graph::Opaque& op) const { return run_opaque(op, in, p.precision); }
   Tensors operator()(const graph::AnchorGrid& op) const { return anchor_grid(op, in); }
   Tensors operator()(const graph::SelectDetections& op) const {
     return {select_detections(op, in[0])};

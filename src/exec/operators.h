@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
 
 #include <vector>
 
@@ -15,7 +16,8 @@ struct NodeParameters {
   at::Tensor bias;
   at::Tensor running_mean;
   at::Tensor running_var;
-  at::Tensor value;  // of a Constant
+  at::Tensor value;                                    // of a Constant
+  c10::ScalarType precision = c10::ScalarType::Float;  // of the graph's float values
 };
 
 // Applies node.op to its inputs; returns its outputs. Shapes are taken from the inputs.

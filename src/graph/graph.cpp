@@ -81,6 +81,8 @@ void check_arity(const Node& node) {
   };
   std::visit(
       Overloaded{[&](const Elementwise&) { expect(2, 2); }, [&](const MatMul&) { expect(2, 2); },
+                 [&](const Gather&) { expect(2, 2); },
+                 [&](const Opaque& op) { expect(op.input_shapes.size(), op.input_shapes.size()); },
                  [&](const Reshape&) { expect(1, 2); }, [&](const Constant&) { expect(0, 0); },
                  [&](const Concat&) { expect(1, 4096); },
                  [&](const AnchorGrid& op) { expect(op.strides.size(), op.strides.size()); },
@@ -89,6 +91,8 @@ void check_arity(const Node& node) {
   size_t outputs = 1;
   if (const auto* op = std::get_if<Split>(&node.op)) outputs = op->sizes.size();
   if (std::holds_alternative<AnchorGrid>(node.op)) outputs = 2;
+  if (std::holds_alternative<TopK>(node.op)) outputs = 2;
+  if (const auto* op = std::get_if<Opaque>(&node.op)) outputs = op->outputs.size();
   if (node.outputs.size() != outputs) {
     fail("node {} ({}) has {} outputs", node.name, operator_name(node.op), node.outputs.size());
   }

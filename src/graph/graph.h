@@ -18,7 +18,7 @@ using ValueId = int32_t;  // index into Graph::values
 struct Value {
   std::string name;  // unique in the graph
   DType dtype = DType::kFloat32;
-  Shape shape;  // set by infer_shapes
+  Shape shape;  // both are set by infer_shapes
 };
 
 // Named by Ultralytics module path ("model.22.m.0.cv1.2.conv"), unique in the graph.
@@ -70,9 +70,9 @@ std::vector<std::string> conv_names(const Graph& graph);
 // Throws Error that names the offending node when an invariant does not hold.
 void check(const Graph& graph);
 
-// Sets every value's shape from the inputs' shapes. Throws Error that names the node when an
-// operator cannot take its inputs.
-void infer_shapes(Graph& graph);
+// Sets every value's shape and type from the inputs' shapes, or only those of the nodes from
+// `first_node` on. Throws Error that names the node when an operator cannot take its inputs.
+void infer_shapes(Graph& graph, size_t first_node = 0);
 // Gives the (only) input another shape [N, 3, H, W] and infers the rest. H and W must be multiples
 // of the largest stride.
 void set_input_shape(Graph& graph, const Shape& shape);

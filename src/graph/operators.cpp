@@ -16,6 +16,8 @@ std::string_view activation_name(ActivationKind kind) {
       return "leaky_relu";
     case ActivationKind::kHardSwish:
       return "hard_swish";
+    case ActivationKind::kHardSigmoid:
+      return "hard_sigmoid";
   }
   return "?";
 }
@@ -30,6 +32,28 @@ std::string_view elementwise_name(ElementwiseKind kind) {
       return "mul";
     case ElementwiseKind::kDiv:
       return "div";
+    case ElementwiseKind::kPow:
+      return "pow";
+    case ElementwiseKind::kMin:
+      return "min";
+    case ElementwiseKind::kMax:
+      return "max";
+    case ElementwiseKind::kMod:
+      return "mod";
+  }
+  return "?";
+}
+
+std::string_view reduce_name(ReduceKind kind) {
+  switch (kind) {
+    case ReduceKind::kMax:
+      return "reduce_max";
+    case ReduceKind::kMin:
+      return "reduce_min";
+    case ReduceKind::kMean:
+      return "reduce_mean";
+    case ReduceKind::kSum:
+      return "reduce_sum";
   }
   return "?";
 }
@@ -52,6 +76,14 @@ std::string_view operator_name(const Operator& op) {
                  [](const MatMul&) -> Name { return "matmul"; },
                  [](const Softmax&) -> Name { return "softmax"; },
                  [](const Constant&) -> Name { return "constant"; },
+                 [](const Slice&) -> Name { return "slice"; },
+                 [](const Gather& g) -> Name { return g.elements ? "gather_elements" : "gather"; },
+                 [](const Reduce& r) -> Name { return reduce_name(r.kind); },
+                 [](const TopK&) -> Name { return "top_k"; },
+                 [](const Expand&) -> Name { return "expand"; },
+                 [](const Tile&) -> Name { return "tile"; },
+                 [](const Cast&) -> Name { return "cast"; },
+                 [](const Opaque& o) -> Name { return o.type; },
                  [](const AnchorGrid&) -> Name { return "anchor_grid"; },
                  [](const SelectDetections&) -> Name { return "select_detections"; }},
       op);

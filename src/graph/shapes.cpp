@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "graph/graph.h"
+#include "graph/types.h"
 #include "graph/window.h"
 
 namespace yoloquant::graph {
@@ -27,6 +28,22 @@ size_t normalized_axis(int64_t axis, const Shape& shape) {
   const auto rank = static_cast<int64_t>(shape.size());
   if (axis < -rank || axis >= rank) fail("no axis {} in {}", axis, shape_string(shape));
   return static_cast<size_t>(axis < 0 ? axis + rank : axis);
+}
+
+Shape broadcast(const Shape& a, const Shape& b) {
+  Shape result(std::max(a.size(), b.size()), 1);
+  for (const Shape* shape : {&a, &b}) {
+    const size_t offset = result.size() - shape->size();
+    for (size_t i = 0; i < shape->size(); ++i) {
+      int64_t& extent = result[offset + i];
+      const int64_t own = (*shape)[i];
+      if (extent != own && extent != 1 && own != 1) {
+        fail("cannot broadcast {} with {}", shape_string(a), shape_string(b));
+      }
+      if (own != 1) extent = own;
+    }
+  }
+  return result;
 }
 
 // Shape rules: one overload an operator; `node` and `graph` give names and parameters.
@@ -57,20 +74,7 @@ struct ShapeRule {
     return {in[0]};
   }
   Shapes operator()(const Activation&) const { return {in[0]}; }
-  Shapes operator()(const Elementwise&) const {
-    Shape result(std::max(in[0].size(), in[1].size()), 1);
-    for (const Shape& shape : in) {
-      const size_t offset = result.size() - shape.size();
-      for (size_t i = 0; i < shape.size(); ++i) {
-        int64_t& extent = result[offset + i];
-        if (extent != shape[i] && extent != 1 && shape[i] != 1) {
-          fail("cannot broadcast {} with {}", shape_string(in[0]), shape_string(in[1]));
-        }
-        extent = std::max(extent, shape[i]);
-      }
-    }
-    return {result};
-  }
+  Shapes operator()(const Elementwise&) const { return {broadcast(in[0], in[1])}; }
   Shapes operator()(const MaxPool& op) const {
     require_rank(in[0], 4);
     return {
@@ -145,15 +149,16 @@ struct ShapeRule {
     return {result};
   }
   Shapes operator()(const MatMul&) const {
-    const size_t rank = in[0].size();
-    if (rank < 2) fail("needs matrices");
-    require_rank(in[1], rank);
-    if (in[0][rank - 1] != in[1][rank - 2] ||
-        !std::equal(in[0].begin(), in[0].end() - 2, in[1].begin())) {
+    const size_t left = in[0].size();
+    const size_t right = in[1].size();
+    if (left < 2 || right < 2) fail("needs matrices");
+    if (in[0][left - 1] != in[1][right - 2]) {
       fail("cannot multiply {} and {}", shape_string(in[0]), shape_string(in[1]));
     }
-    Shape result = in[0];
-    result[rank - 1] = in[1][rank - 1];
+    Shape result =
+        broadcast(Shape(in[0].begin(), in[0].end() - 2), Shape(in[1].begin(), in[1].end() - 2));
+    result.push_back(in[0][left - 2]);
+    result.push_back(in[1][right - 1]);
     return {result};
   }
   Shapes operator()(const Softmax& op) const {
@@ -162,6 +167,82 @@ struct ShapeRule {
   }
   Shapes operator()(const Constant&) const {
     return {graph.parameter(node.name + ".value").shape()};
+  }
+  Shapes operator()(const Slice& op) const {
+    Shape result = in[0];
+    std::vector<bool> seen(result.size(), false);
+    for (const Slice::Range& range : op.ranges) {
+      const size_t axis = normalized_axis(range.axis, in[0]);
+      if (seen[axis]) fail("axis {} is sliced twice", axis);
+      seen[axis] = true;
+      const int64_t end = std::min(range.end, in[0][axis]);
+      if (range.start < 0 || range.start > end || range.step < 1) {
+        fail("no part {}:{}:{} of axis {} of {}", range.start, range.end, range.step, axis,
+             shape_string(in[0]));
+      }
+      const int64_t span = end - range.start;
+      result[axis] = span / range.step + (span % range.step != 0 ? 1 : 0);
+    }
+    return {result};
+  }
+  Shapes operator()(const Gather& op) const {
+    const size_t axis = normalized_axis(op.axis, in[0]);
+    if (op.elements) {
+      require_rank(in[1], in[0].size());
+      for (size_t i = 0; i < in[0].size(); ++i) {
+        if (i != axis && in[1][i] > in[0][i]) {
+          fail("indices {} for {}", shape_string(in[1]), shape_string(in[0]));
+        }
+      }
+      return {in[1]};
+    }
+    Shape result = in[0];
+    const auto place = result.erase(result.begin() + static_cast<std::ptrdiff_t>(axis));
+    result.insert(place, in[1].begin(), in[1].end());
+    return {result};
+  }
+  Shapes operator()(const Reduce& op) const {
+    std::vector<bool> reduced(in[0].size(), false);
+    for (const int64_t axis : op.axes) {
+      const size_t index = normalized_axis(axis, in[0]);
+      if (reduced[index]) fail("axis {} is reduced twice", axis);
+      reduced[index] = true;
+    }
+    Shape result;
+    for (size_t i = 0; i < in[0].size(); ++i) {
+      if (reduced[i] && in[0][i] == 0) fail("axis {} of {} is empty", i, shape_string(in[0]));
+      if (!reduced[i] || op.keep_axes) result.push_back(reduced[i] ? 1 : in[0][i]);
+    }
+    return {result};
+  }
+  Shapes operator()(const TopK& op) const {
+    const size_t axis = normalized_axis(op.axis, in[0]);
+    if (op.count < 0 || op.count > in[0][axis]) {
+      fail("the largest {} of {} along axis {}", op.count, shape_string(in[0]), axis);
+    }
+    Shape result = in[0];
+    result[axis] = op.count;
+    return {result, result};
+  }
+  Shapes operator()(const Expand& op) const { return {broadcast(in[0], op.shape)}; }
+  Shapes operator()(const Tile& op) const {
+    require_rank(in[0], op.repeats.size());
+    Shape result = in[0];
+    for (size_t i = 0; i < result.size(); ++i) {
+      if (op.repeats[i] < 0 || __builtin_mul_overflow(result[i], op.repeats[i], &result[i])) {
+        fail("{} repeats of {}", op.repeats[i], shape_string(in[0]));
+      }
+    }
+    return {result};
+  }
+  Shapes operator()(const Cast&) const { return {in[0]}; }
+  Shapes operator()(const Opaque& op) const {
+    if (in != op.input_shapes) {
+      fail("{} was read for inputs of other shapes: read the model at this size", op.type);
+    }
+    Shapes result;
+    for (const auto& output : op.outputs) result.push_back(output.second);
+    return result;
   }
   Shapes operator()(const AnchorGrid&) const {
     int64_t points = 0;
@@ -180,18 +261,22 @@ struct ShapeRule {
 
 }  // namespace
 
-void infer_shapes(Graph& graph) {
+void infer_shapes(Graph& graph, size_t first_node) {
   constexpr int64_t kMaxElements = int64_t{1} << 40;  // so that no rule's sums overflow
-  for (const Node& node : graph.nodes) {
+  for (size_t index = first_node; index < graph.nodes.size(); ++index) {
+    const Node& node = graph.nodes[index];
     Shapes in;
     for (const ValueId input : node.inputs) in.push_back(graph.values[input].shape);
     const Shapes out =
         with_context(node.name, [&] { return std::visit(ShapeRule{graph, node, in}, node.op); });
+    const auto types = with_context(node.name, [&] { return output_types(graph, node); });
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (element_count(out.at(i)) > kMaxElements) {
         fail("{}: result {} is too large", node.name, shape_string(out[i]));
       }
-      graph.values[node.outputs[i]].shape = out[i];
+      Value& value = graph.values[node.outputs[i]];
+      value.shape = out[i];
+      value.dtype = types.at(i);
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "graph/passes.h"
 #include "onnx/evaluate.h"
 #include "onnx/metadata.h"
 #include "onnx/model_file.h"
@@ -43,37 +44,6 @@ bool is_float_type(int type) {
   return type == pb::TensorProto::FLOAT || type == pb::TensorProto::FLOAT16;
 }
 
-// A product of x and Sigmoid(x), nothing else using the sigmoid, is SiLU.
-void fuse_silu(Graph& graph) {
-  const auto producer = graph.producers();
-  const auto consumers = graph.consumers();
-  std::set<int> fused;
-  for (graph::Node& node : graph.nodes) {
-    const auto* product = std::get_if<graph::Elementwise>(&node.op);
-    if (product == nullptr || product->kind != graph::ElementwiseKind::kMul) continue;
-    for (const size_t side : {size_t{0}, size_t{1}}) {
-      const ValueId gate = node.inputs[side];
-      const ValueId x = node.inputs[1 - side];
-      const int index = producer[gate];
-      if (index < 0 || consumers[gate].size() != 1) continue;
-      if (std::ranges::find(graph.outputs, gate) != graph.outputs.end()) continue;
-      const graph::Node& sigmoid = graph.nodes[index];
-      const auto* activation = std::get_if<graph::Activation>(&sigmoid.op);
-      if (activation == nullptr || activation->kind != graph::ActivationKind::kSigmoid) continue;
-      if (sigmoid.inputs[0] != x) continue;
-      node.op = graph::Activation{graph::ActivationKind::kSilu};
-      node.inputs = {x};
-      fused.insert(index);
-      break;
-    }
-  }
-  std::vector<graph::Node> kept;
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (!fused.contains(static_cast<int>(i))) kept.push_back(std::move(graph.nodes[i]));
-  }
-  graph.nodes = std::move(kept);
-}
-
 // A first extent that equals the input's batch is written as such, so that other batches work.
 void free_batch(Graph& graph) {
   for (graph::Node& node : graph.nodes) {
@@ -88,13 +58,18 @@ void free_batch(Graph& graph) {
 
 }  // namespace
 
-Importer::Importer(const pb::ModelProto& model, const ReadOptions& options)
-    : model_(model), options_(options), opset_(default_opset(model)) {}
+Importer::Importer(const pb::ModelProto& model, const ReadOptions& options, ReadReport& report)
+    : model_(model),
+      options_(options),
+      report_(report),
+      declared_(declared_values(model.graph())),
+      opset_(default_opset(model)) {}
 
 Graph Importer::run() {
   if (opset_ < kMinReadOpset) {
     fail("opset {} is too old: export with opset {} or newer", opset_, kMinReadOpset);
   }
+  if (model_.graph().sparse_initializer_size() > 0) fail("sparse initializers are not supported");
   for (const auto& tensor : model_.graph().initializer()) {
     constants_[tensor.name()] = from_proto(tensor);
   }
@@ -106,8 +81,11 @@ Graph Importer::run() {
     with_context(fmt::format("node '{}' ({})", label, node.op_type()), [&] { import_node(); });
   }
   import_outputs();
-  fuse_silu(graph_);
-  graph::infer_shapes(graph_);
+  fuse_gates(graph_);
+  graph_ = graph::remove_dead_code(graph_);
+  for (const graph::Node& node : graph_.nodes) {
+    if (const auto* opaque = std::get_if<graph::Opaque>(&node.op)) ++report_.opaque[opaque->type];
+  }
   free_batch(graph_);
   graph_.metadata = parse_metadata(props_of(model_));
   graph::check(graph_);
@@ -123,6 +101,9 @@ void Importer::import_inputs() {
     }
     const ValueId id = graph_.add_value(unique_value_name(info.name()));
     const Shape exported = exported_shape(props_of(model_));
+    for (const auto& dim : info.type().tensor_type().shape().dim()) {
+      if (!dim.has_dim_value()) report_.input_was_dynamic = true;
+    }
     graph_.values[id].shape = fixed_shape(info, options_.input_shape.value_or(exported));
     graph_.inputs.push_back(id);
     values_[info.name()] = id;
@@ -136,13 +117,16 @@ void Importer::import_node() {
       op == "ConvInteger" || op == "DynamicQuantizeLinear") {
     fail("the model is quantized already: start from the float export");
   }
-  const bool standard = node_->domain().empty() || node_->domain() == "ai.onnx";
-  if (!standard) fail("operators of domain '{}' are not supported", node_->domain());
   if (node_->output_size() < 1) fail("it makes nothing");
-  if (fold()) return;
-  const ImportRule rule = find_rule(op);
-  if (rule == nullptr) fail("this operator is not supported in imported models");
-  rule(*this);
+  const bool standard = node_->domain().empty() || node_->domain() == "ai.onnx";
+  if (standard && fold()) return;
+  const ImportRule rule = standard ? find_rule(op) : nullptr;
+  if (rule == nullptr) return import_opaque("this operator is not supported");
+  try {
+    rule(*this);
+  } catch (const Unsupported& reason) {
+    import_opaque(reason.what());
+  }
 }
 
 // Size computations: Shape of a value, and anything that follows from constants alone.
@@ -154,13 +138,14 @@ bool Importer::fold() {
     if (!value) fail("a constant of this kind is not supported");
   } else if (node_->op_type() == "Shape") {
     value = shape_value(*node_, input_shape(0));
-  } else if (can_evaluate(*node_) && node_->input_size() > 0) {
+  } else if (node_->input_size() > 0) {
     std::vector<const Tensor*> inputs;
     for (int i = 0; i < node_->input_size(); ++i) {
       inputs.push_back(find_constant(i));
       if (inputs.back() == nullptr && has_input(i)) return false;
     }
-    value = evaluate(*node_, inputs, kMaxConstant);
+    if (can_evaluate(*node_)) value = evaluate(*node_, inputs, kMaxConstant);
+    if (!value) return fold_by_running(inputs);
   }
   if (!value) return false;
   constants_[output] = std::move(*value);
@@ -212,12 +197,17 @@ const Tensor* Importer::find_constant(int i) const {
 
 const Tensor& Importer::constant(int i) const {
   const Tensor* found = find_constant(i);
-  if (found == nullptr) fail("input '{}' must be a constant", input_name(i));
+  if (found == nullptr) throw Unsupported(fmt::format("a computed '{}'", input_name(i)));
   return *found;
 }
 
 std::vector<int64_t> Importer::integers(int i) const {
-  const auto values = constant(i).data<int64_t>();
+  const Tensor& tensor = constant(i);
+  if (tensor.dtype() == DType::kInt32) {
+    const auto values = tensor.data<int32_t>();
+    return {values.begin(), values.end()};
+  }
+  const auto values = tensor.data<int64_t>();
   return {values.begin(), values.end()};
 }
 
@@ -225,25 +215,28 @@ ValueId Importer::input(int i) {
   const std::string& name = input_name(i);
   const auto found = values_.find(name);
   if (found != values_.end()) return found->second;
-  if (hard_gates_.contains(name)) fail("HardSigmoid is supported as a factor of its input only");
-  const Tensor value = constant(i);
-  if (!is_floating_point(value.dtype())) {
-    fail("operand '{}' is {}, not float", name, dtype_name(value.dtype()));
-  }
+  const Tensor* found_constant = find_constant(i);
+  if (found_constant == nullptr) fail("input '{}' is not there", name);
+  const Tensor& value = *found_constant;
   std::string stem = name;  // our own files: parameter NODE.value of a Constant node
   if (stem.ends_with(".value")) stem.resize(stem.size() - 6);
   const std::string node_name = unique_node_name(stem);
-  graph_.parameters[node_name + ".value"] = value.to_float32();
+  const bool is_float = is_floating_point(value.dtype());
+  graph_.parameters[node_name + ".value"] = is_float ? value.to_float32() : value;
   const ValueId id = graph_.add_node(node_name, graph::Constant{}, {});
   graph_.values[id].name = unique_value_name(node_name);
+  graph::infer_shapes(graph_, graph_.nodes.size() - 1);
   return values_[name] = id;
 }
 
 Shape Importer::input_shape(int i) {
   if (const Tensor* found = find_constant(i)) return found->shape();
-  const ValueId id = input(i);
-  graph::infer_shapes(graph_);
-  return graph_.values[id].shape;
+  return graph_.values[input(i)].shape;
+}
+
+DType Importer::input_type(int i) {
+  if (const Tensor* found = find_constant(i)) return found->dtype();
+  return graph_.values[input(i)].dtype;
 }
 
 int64_t Importer::attribute(std::string_view name, int64_t otherwise) const {
@@ -270,28 +263,22 @@ std::vector<int64_t> Importer::integers(std::string_view name,
 
 void Importer::emit(graph::Operator op, const std::vector<ValueId>& inputs,
                     const std::map<std::string, Tensor>& parameters, const std::string& name) {
-  const std::string wanted = !name.empty() && !node_names_.contains(name) ? name : node_->name();
+  const std::string wanted = name.empty() ? node_->name() : name;
   const std::string node_name = unique_node_name(wanted.empty() ? node_->output(0) : wanted);
   for (const auto& [part, tensor] : parameters) {
     graph_.parameters[fmt::format("{}.{}", node_name, part)] = tensor.to_float32();
   }
   graph::Node made{.name = node_name, .op = std::move(op), .inputs = inputs, .outputs = {}};
   for (const auto& output : node_->output()) {
+    if (output.empty() && std::holds_alternative<graph::Opaque>(made.op)) continue;
     const ValueId id = graph_.add_value(unique_value_name(output));
     made.outputs.push_back(id);
     values_[output] = id;
   }
   graph_.nodes.push_back(std::move(made));
+  graph::infer_shapes(graph_, graph_.nodes.size() - 1);
 }
 
 void Importer::alias(ValueId value) { values_[node_->output(0)] = value; }
-
-void Importer::mark_hard_gate(ValueId value) { hard_gates_[node_->output(0)] = value; }
-
-std::optional<ValueId> Importer::hard_gate(int i) const {
-  const auto found = hard_gates_.find(input_name(i));
-  if (found == hard_gates_.end()) return std::nullopt;
-  return found->second;
-}
 
 }  // namespace yoloquant::onnx

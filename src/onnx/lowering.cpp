@@ -82,12 +82,17 @@ void Lowering::lower_inputs() {
 DType Lowering::work_type(const Node& node) const {
   if (options_.precision == Precision::kFloat32) return DType::kFloat32;
   if (std::holds_alternative<graph::AnchorGrid>(node.op) ||
-      std::holds_alternative<graph::SelectDetections>(node.op)) {
+      std::holds_alternative<graph::SelectDetections>(node.op) ||
+      std::holds_alternative<graph::Opaque>(node.op)) {
     return DType::kFloat32;
   }
+  // Numbers that were integers may be large.
+  const bool is_cast = std::holds_alternative<graph::Cast>(node.op);
+  if (is_cast && !is_float(node.inputs[0])) return DType::kFloat32;
   // A Reshape looks at its second input for the shape only.
   const size_t count = std::holds_alternative<graph::Reshape>(node.op) ? 1 : node.inputs.size();
   for (size_t i = 0; i < count; ++i) {
+    if (!is_float(node.inputs[i])) continue;
     const Emitted& input = emitted_[node.inputs[i]];
     const bool wide =
         input.constant != nullptr ? !fits_half(*input.constant) : input.dtype == DType::kFloat32;
@@ -96,8 +101,11 @@ DType Lowering::work_type(const Node& node) const {
   return DType::kFloat16;
 }
 
-std::string Lowering::use(ValueId id, DType dtype) {
+bool Lowering::is_float(ValueId id) const { return is_floating_point(graph_.values[id].dtype); }
+
+std::string Lowering::use(ValueId id, DType wanted) {
   Emitted& value = emitted_[id];
+  const DType dtype = is_float(id) ? wanted : graph_.values[id].dtype;
   if (value.constant == nullptr && value.dtype == dtype) return value.name;
   const auto [place, is_new] = value.as.try_emplace(dtype);
   std::string& name = place->second;
@@ -113,6 +121,8 @@ std::string Lowering::use(ValueId id, DType dtype) {
   }
   return name;
 }
+
+const Attributes kHardGate{{"alpha", 1.0F / 6.0F}, {"beta", 0.5F}};
 
 // One overload an operator; no default, so that a new operator does not compile until it is here.
 struct Lowering::Rules {
@@ -136,16 +146,15 @@ struct Lowering::Rules {
         return at.emit("Relu", {x});
       case graph::ActivationKind::kLeakyRelu:
         return at.emit("LeakyRelu", {x}, {{"alpha", op.alpha}});
-      case graph::ActivationKind::kHardSwish: {
+      case graph::ActivationKind::kHardSwish:
         // HardSwish itself exists from opset 14 on only.
-        const std::string gate =
-            at.aux("HardSigmoid", "HardSigmoid", {x}, {{"alpha", 1.0F / 6.0F}, {"beta", 0.5F}});
-        return at.emit("Mul", {x, gate});
-      }
+        return at.emit("Mul", {x, at.aux("HardSigmoid", "HardSigmoid", {x}, kHardGate)});
+      case graph::ActivationKind::kHardSigmoid:
+        return at.emit("HardSigmoid", {x}, kHardGate);
     }
   }
   void operator()(const graph::Elementwise& op) const {
-    static constexpr const char* kOps[] = {"Add", "Sub", "Mul", "Div"};
+    static constexpr const char* kOps[] = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mod"};
     at.emit(kOps[static_cast<size_t>(op.kind)], at.inputs);
   }
   void operator()(const graph::MaxPool& op) const {
@@ -178,6 +187,25 @@ struct Lowering::Rules {
     at.emit("Softmax", {at.inputs[0]}, {{"axis", op.axis}});
   }
   void operator()(const graph::Constant&) const {}  // an initializer where it is used
+  void operator()(const graph::Slice& op) const { lower_slice(at, op); }
+  void operator()(const graph::Gather& op) const {
+    at.emit(op.elements ? "GatherElements" : "Gather", at.inputs, {{"axis", op.axis}});
+  }
+  void operator()(const graph::Reduce& op) const { lower_reduce(at, op); }
+  void operator()(const graph::TopK& op) const {
+    at.emit("TopK", {at.inputs[0], at.builder.ints("k", {op.count})}, {{"axis", op.axis}});
+  }
+  void operator()(const graph::Expand& op) const {
+    at.emit("Expand", {at.inputs[0], at.builder.ints("shape", op.shape)});
+  }
+  void operator()(const graph::Tile& op) const {
+    at.emit("Tile", {at.inputs[0], at.builder.ints("repeats", op.repeats)});
+  }
+  void operator()(const graph::Cast& op) const {
+    const DType dtype = is_floating_point(op.dtype) ? at.dtype : op.dtype;
+    at.emit("Cast", {at.inputs[0]}, {{"to", int64_t{onnx_type(dtype)}}});
+  }
+  void operator()(const graph::Opaque& op) const { lower_opaque(at, op); }
   void operator()(const graph::AnchorGrid& op) const { lower_anchor_grid(at, op); }
   void operator()(const graph::SelectDetections& op) const { lower_select(at, op); }
 };
@@ -196,9 +224,9 @@ void Lowering::lower(const Node& node) {
   for (const ValueId id : node.outputs) {
     const std::string& name = graph_.values[id].name;
     Emitted& value = emitted_[id];
-    value.dtype = dtype;
-    // A graph output is float32: a half one is made under another name and cast at the end.
-    value.name = dtype != DType::kFloat32 && is_output(id) ? name + "/half" : name;
+    value.dtype = is_float(id) ? dtype : graph_.values[id].dtype;
+    // A float output is float32: a half one is made under another name and cast at the end.
+    value.name = value.dtype == DType::kFloat16 && is_output(id) ? name + "/half" : name;
     context.outputs.push_back(value.name);
     if (std::holds_alternative<graph::Constant>(node.op)) {
       value.constant = &graph_.parameter(node.name + ".value");
@@ -215,7 +243,7 @@ void Lowering::lower_outputs() {
     if (is_input) fail("output {} is an input as well", name);
     if (value.constant != nullptr) {
       builder_.add_named("Identity", name + "/Identity", {use(id, DType::kFloat32)}, {name});
-    } else if (value.dtype != DType::kFloat32) {
+    } else if (value.dtype == DType::kFloat16) {
       builder_.add_named("Cast", name + "/Cast", {value.name}, {name},
                          {{"to", int64_t{onnx_type(DType::kFloat32)}}});
     }

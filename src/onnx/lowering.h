@@ -35,8 +35,9 @@ class Lowering {
 
   DType work_type(const graph::Node& node) const;
   bool is_output(graph::ValueId id) const;
-  // ONNX name of a value in the given type; makes a Cast where needed.
-  std::string use(graph::ValueId id, DType dtype);
+  bool is_float(graph::ValueId id) const;
+  // ONNX name of a value, a float one in the wanted type; makes a Cast where needed.
+  std::string use(graph::ValueId id, DType wanted);
   void lower_inputs();
   void lower(const graph::Node& node);
   void lower_outputs();
@@ -54,7 +55,7 @@ struct LoweringContext {
   ModelBuilder& builder;
   DType dtype;                       // of the node's float inputs and outputs
   bool dynamic;                      // sizes are not known: compute them in the file
-  std::vector<std::string> inputs;   // ONNX names, in `dtype`
+  std::vector<std::string> inputs;   // ONNX names; floats are in `dtype`
   std::vector<std::string> outputs;  // reserved ONNX names
 
   const Shape& input_shape(size_t i) const { return graph.values[node.inputs[i]].shape; }
@@ -76,6 +77,9 @@ Tensor convert(const Tensor& tensor, DType dtype, const std::string& name);
 void lower_conv(const LoweringContext& context, const graph::Conv& conv);
 void lower_reshape(const LoweringContext& context, const graph::Reshape& reshape);
 void lower_anchor_grid(const LoweringContext& context, const graph::AnchorGrid& grid);
+void lower_slice(const LoweringContext& context, const graph::Slice& slice);
+void lower_reduce(const LoweringContext& context, const graph::Reduce& reduce);
+void lower_opaque(const LoweringContext& context, const graph::Opaque& opaque);
 void lower_select(const LoweringContext& context, const graph::SelectDetections& select);
 
 }  // namespace yoloquant::onnx

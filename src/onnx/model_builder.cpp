@@ -85,6 +85,17 @@ void ModelBuilder::add_named(const std::string& op, const std::string& name,
   }
 }
 
+void ModelBuilder::add_proto(const pb::NodeProto& node, int64_t domain_version) {
+  *model_.mutable_graph()->add_node() = node;
+  if (domain_version == 0) return;
+  for (const auto& import : model_.opset_import()) {
+    if (import.domain() == node.domain()) return;
+  }
+  auto* import = model_.add_opset_import();
+  import->set_domain(node.domain());
+  import->set_version(domain_version);
+}
+
 std::string ModelBuilder::initializer(const std::string& name, const Tensor& tensor) {
   std::string taken = take(value_names_, name);
   define(taken, tensor);

@@ -41,6 +41,8 @@ class ModelBuilder {
   std::vector<std::string> add_multiple(const std::string& op, const std::string& name,
                                         const std::vector<std::string>& inputs, size_t count,
                                         const Attributes& attributes = {});
+  // The same as ONNX has it; `domain_version` is of the operator set of its own domain, if any.
+  void add_proto(const pb::NodeProto& node, int64_t domain_version);
 
   // A weight under a name of its own.
   std::string initializer(const std::string& name, const Tensor& tensor);

@@ -13,10 +13,11 @@ namespace {
 
 // Whatever a hostile file provokes in the graph's own checks leaves as an Error.
 graph::Graph import_model(const pb::ModelProto& model, const std::filesystem::path& folder,
-                          const ReadOptions& options) {
+                          const ReadOptions& options, ReadReport* report) {
   require_valid(model, folder);
+  ReadReport own;
   try {
-    return Importer(model, options).run();
+    return Importer(model, options, report != nullptr ? *report : own).run();
   } catch (const std::out_of_range&) {
     fail("the model's shapes do not fit together");
   }
@@ -24,14 +25,15 @@ graph::Graph import_model(const pb::ModelProto& model, const std::filesystem::pa
 
 }  // namespace
 
-graph::Graph read(const std::filesystem::path& path, const ReadOptions& options) {
+graph::Graph read(const std::filesystem::path& path, const ReadOptions& options,
+                  ReadReport* report) {
   const pb::ModelProto model = load_model(path, ExternalData::kLoad);
   return with_context(path.string(),
-                      [&] { return import_model(model, path.parent_path(), options); });
+                      [&] { return import_model(model, path.parent_path(), options, report); });
 }
 
-graph::Graph read_bytes(std::string_view bytes, const ReadOptions& options) {
-  return import_model(parse_model(bytes), {}, options);
+graph::Graph read_bytes(std::string_view bytes, const ReadOptions& options, ReadReport* report) {
+  return import_model(parse_model(bytes), {}, options, report);
 }
 
 }  // namespace yoloquant::onnx

@@ -7,6 +7,7 @@
 #include "onnx/lowering.h"
 #include "onnx/metadata.h"
 #include "onnx/model_builder.h"
+#include "onnx/opaque.h"
 
 namespace yoloquant::onnx {
 
@@ -98,7 +99,8 @@ void declare_values(const Graph& graph, const WriteOptions& options, const Lower
   for (const ValueId id : graph.outputs) {
     const Shape shape =
         options.dynamic ? output_symbols(shapes[id], is_selection(graph, id)) : shapes[id];
-    builder.declare(Role::kOutput, graph.values[id].name, DType::kFloat32, shape, kOutputSymbols);
+    const DType dtype = graph.values[id].dtype;
+    builder.declare(Role::kOutput, graph.values[id].name, dtype, shape, kOutputSymbols);
   }
   for (const graph::Node& node : graph.nodes) {
     const bool is_grid = std::holds_alternative<graph::AnchorGrid>(node.op);
@@ -118,7 +120,7 @@ std::string serialize(const Graph& graph, const WriteOptions& options) {
   check_options(graph, options);
   Graph shaped = graph;
   graph::infer_shapes(shaped);
-  ModelBuilder builder(options.opset);
+  ModelBuilder builder(opaque_opset(shaped, options.opset));
   Lowering lowering(shaped, options, builder);
   lowering.run();
   declare_values(shaped, options, lowering, builder);

@@ -24,7 +24,7 @@ struct WriteOptions {
   // kFloat16: weights and features are float16; inputs, outputs and box decoding (pixel coordinates
   // need more than float16's 11 bits) stay float32.
   Precision precision = Precision::kFloat32;
-  int opset = 13;        // 13..21
+  int opset = 13;        // 13..21; a graph with opaque nodes takes their newer one
   bool dynamic = false;  // batch, height and width symbolic; the file then runs at any legal size
   Layout layout = Layout::kQcdq;
 };

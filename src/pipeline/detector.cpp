@@ -10,6 +10,7 @@
 #include "onnx/check.h"
 #include "onnx/metadata.h"
 #include "pipeline/export.h"
+#include "pipeline/output_form.h"
 
 namespace yoloquant::pipeline {
 namespace {
@@ -24,8 +25,15 @@ constexpr int kBoxDigits = 3;
 
 struct FileDescription {
   graph::Metadata metadata;
-  std::vector<int64_t> output;  // -1 where an extent is not fixed
+  Shape input;  // -1 where an extent is not fixed
+  Shape output;
 };
+
+Shape shape_of(const onnx::ValueDescription& value) {
+  Shape shape;
+  for (const onnx::Dimension& extent : value.shape) shape.push_back(extent.size.value_or(-1));
+  return shape;
+}
 
 FileDescription describe(const std::filesystem::path& path) {
   const onnx::CheckReport report = onnx::check(path);
@@ -35,13 +43,11 @@ FileDescription describe(const std::filesystem::path& path) {
   }
   FileDescription description;
   description.metadata = onnx::parse_metadata(report.metadata);
-  for (const onnx::Dimension& extent : report.outputs[0].shape) {
-    description.output.push_back(extent.size.value_or(-1));
-  }
+  description.output = shape_of(report.outputs[0]);
+  if (!report.inputs.empty()) description.input = shape_of(report.inputs[0]);
   return description;
 }
 
-// A raw head's output is [N, 4 + classes, anchors], an end-to-end one [N, K, 6].
 OutputKind kind_of(const FileDescription& file, Head wanted) {
   const std::vector<int64_t>& shape = file.output;
   if (shape.size() != 3) {
@@ -51,14 +57,16 @@ OutputKind kind_of(const FileDescription& file, Head wanted) {
   const auto named = static_cast<int64_t>(file.metadata.names.size());
   const Head stored =
       file.metadata.head.empty() ? Head::kBoth : graph::parse_head(file.metadata.head);
-  if (shape[2] == 6) {
+  const OutputForm form = output_form(shape, file.input);
+  if (form == OutputForm::kEndToEnd) {
     if (wanted != Head::kBoth && wanted != Head::kEndToEnd) {
       fail_usage("the file is end to end (output {}): it has no raw {} head", shape_string(shape),
                  graph::head_name(wanted));
     }
-    return {Head::kEndToEnd, named};
+    return {.head = Head::kEndToEnd, .class_count = named};
   }
-  const int64_t classes = shape[1] > 0 ? shape[1] - 4 : named;
+  const int64_t counted = class_count_of(form, shape);
+  const int64_t classes = counted > 0 || shape[1] > 0 ? counted : named;
   if (classes < 1) fail("its output {} has no class scores", shape_string(shape));
   if (named > 0 && named != classes) {
     fail("its output {} has {} classes, its metadata names {}", shape_string(shape), classes,
@@ -73,7 +81,7 @@ OutputKind kind_of(const FileDescription& file, Head wanted) {
   if (head == Head::kEndToEnd) {
     fail_usage("the file has a raw output {}: it is not end to end", shape_string(shape));
   }
-  return {head, classes};
+  return {.head = head, .class_count = classes, .rows = form == OutputForm::kRows};
 }
 
 // The extent to run at: the file's when it is fixed, else the wanted one.
@@ -124,6 +132,7 @@ Detector::Detector(const std::filesystem::path& onnx, const DetectorOptions& opt
 }
 
 std::vector<eval::Detection> Detector::decode_one(std::span<const float> output) const {
+  if (kind_.rows) return eval::decode_rows(output, kind_.class_count, options_.decode);
   switch (kind_.head) {
     case Head::kOneToOne:
       return eval::decode_one2one(output, kind_.class_count, options_.decode);

@@ -84,6 +84,7 @@ EvalResult evaluate_model(const std::string& model, const std::filesystem::path&
 struct OutputKind {
   graph::Head head = graph::Head::kOneToMany;
   int64_t class_count = 0;  // 0: not known (end2end without metadata)
+  bool rows = false;        // one2many as [N, boxes, 5 + classes], see eval::decode_rows
 };
 OutputKind output_kind(const std::filesystem::path& onnx, graph::Head wanted = graph::Head::kBoth);
 

@@ -32,7 +32,7 @@ ExportResult export_onnx(const LoadedModel& model, const std::filesystem::path& 
       {.precision = options.precision, .opset = options.opset, .dynamic = options.dynamic});
   file.commit();
   result.path = out;
-  result.head = options.head;
+  result.head = result_head(model, options.head);
   progress.update(2);
   progress.finish();
   return result;

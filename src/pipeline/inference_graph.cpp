@@ -11,7 +11,7 @@ using graph::Head;
 graph::Graph select_head(const LoadedModel& model, Head head, int64_t max_detections) {
   const std::string& present = model.graph.metadata.head;
   if (model.kind == ModelKind::kOnnx && !present.empty()) {
-    if (present == graph::head_name(head)) return model.graph;
+    if (present == graph::head_name(result_head(model, head))) return model.graph;
     const bool extends = present == "one2one" && head == Head::kEndToEnd;
     if (!extends) {
       fail_usage("{}: the file holds the {} head, not {}", model.path.string(), present,
@@ -23,7 +23,20 @@ graph::Graph select_head(const LoadedModel& model, Head head, int64_t max_detect
 
 }  // namespace
 
-Head raw_head(Head head) { return head == Head::kEndToEnd ? Head::kOneToOne : head; }
+graph::Head result_head(const LoadedModel& model, graph::Head wanted) {
+  const bool is_final = has_final_rows(model);
+  return is_final && wanted == Head::kOneToMany ? Head::kEndToEnd : wanted;
+}
+
+graph::Head quantized_head(const LoadedModel& model, graph::Head wanted) {
+  const graph::Head head = result_head(model, wanted);
+  return head == graph::Head::kEndToEnd && !has_final_rows(model) ? graph::Head::kOneToOne : head;
+}
+
+bool has_final_rows(const LoadedModel& model) {
+  return model.kind == ModelKind::kOnnx &&
+         model.graph.metadata.head == graph::head_name(Head::kEndToEnd);
+}
 
 void set_shape(graph::Graph& graph, const InferenceShape& shape) {
   Shape wanted = graph.values.at(static_cast<size_t>(graph.inputs.at(0))).shape;

@@ -19,8 +19,14 @@ struct InferenceShape {
 graph::Graph inference_graph(const LoadedModel& model, graph::Head head, graph::Branches branches,
                              const InferenceShape& shape, int64_t max_detections = 300);
 
-// The raw head that is quantized and measured: end2end only adds the selection to one2one.
-graph::Head raw_head(graph::Head head);
+// Whether the model is an ONNX file that makes final rows, [N, K, 6]: it has no other head.
+bool has_final_rows(const LoadedModel& model);
+// The head that comes out when `wanted` is asked for: one2many, the default, stands for the only
+// head of such a file.
+graph::Head result_head(const LoadedModel& model, graph::Head wanted);
+// What is quantized and measured: the raw head, to which end2end only adds the selection; or a
+// file's final rows.
+graph::Head quantized_head(const LoadedModel& model, graph::Head wanted);
 
 // Only the last part of it.
 void set_shape(graph::Graph& graph, const InferenceShape& shape);

@@ -88,8 +88,9 @@ quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::
   // The reference preset looks at the weights before batch norms are folded.
   graph::Graph whole = model.graph;
   set_shape(whole, {1, options.image_height, options.image_width});
-  return quant::quantize_model(whole, raw_head(options.head), options.config, images,
-                               quant_options(options), progress);
+  const Head head = has_final_rows(model) ? Head::kBoth : quantized_head(model, options.head);
+  return quant::quantize_model(whole, head, options.config, images, quant_options(options),
+                               progress);
 }
 
 void check_options(const QuantizeOptions& options) {
@@ -145,7 +146,7 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   if (has_source(options.calibration)) list = choose_calibration_images(options.calibration);
 
   const graph::Graph reference =
-      inference_graph(model, raw_head(options.head), graph::Branches::kKeep,
+      inference_graph(model, quantized_head(model, options.head), graph::Branches::kKeep,
                       {1, options.image_height, options.image_width});
   quant::ImageCalibrationData images(list, loader_options(reference, options.threads));
   const Clock::time_point start = Clock::now();
@@ -170,7 +171,7 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
     });
     progress.update(1);
   }
-  if (options.head == Head::kEndToEnd) {
+  if (options.head == Head::kEndToEnd && !has_final_rows(model)) {
     // What was compared is everything up to the selection, whose rows may swap on ties.
     result.check = write_checked(graph::keep_head(quantized.graph, Head::kEndToEnd),
                                  file.temporary_path(), write_options);

@@ -50,7 +50,7 @@ class Measurement {
       : model_(model),
         options_(options),
         progress_(progress),
-        head_(raw_head(options.head)),
+        head_(quantized_head(model, options.head)),
         inference_(inference_graph(model, head_, graph::Branches::kKeep,
                                    {1, options.image_height, options.image_width})),
         watched_(quant::watched_values(inference_)),

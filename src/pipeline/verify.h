@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "pipeline/output_form.h"
 #include "pipeline/quantize.h"
 #include "tensor/tensor.h"
 
@@ -16,17 +17,20 @@ struct VerifyOptions {
   bool float16 = false;         // the file computes in float16
 };
 
-// Runs `annotated` and `reference` (the same graph before quantization, raw outputs [N, 4 + C, A])
+// Runs `annotated` and `reference` (the same graph before quantization)
 // in the executor and `file` in ONNX Runtime on `images`, each [N, 3, H, W]. Throws Error when the
-// file is further from the simulator than the bounds.
+// file is further from the simulator than the bounds. Of a graph that selects detections (TopK),
+// the values that the selection starts from are compared: rows swap on the smallest differences.
 Verification verify_quantized(const graph::Graph& annotated, const graph::Graph& reference,
                               const std::filesystem::path& file, const std::vector<Tensor>& images,
                               const VerifyOptions& options);
 
-// a - b for raw outputs of one shape, relative to `scale`, as a running sum over images.
+// a - b for outputs of one shape, relative to `scale`, as a running sum over images. kOther: boxes
+// when the last extent is 4, else scores.
 class DifferenceSum {
  public:
-  void add(const Tensor& a, const Tensor& b, const Tensor& scale);
+  void add(const Tensor& a, const Tensor& b, const Tensor& scale,
+           OutputForm form = OutputForm::kRaw);
   OutputDifference result() const;
 
  private:
@@ -42,6 +46,9 @@ class DifferenceSum {
   Part boxes_;
   Part scores_;
 };
+
+// The graph up to the selection of detections; all of it when there is none.
+graph::Graph before_selection(const graph::Graph& graph);
 
 struct ConvDifference {
   int64_t convs = 0;

@@ -59,13 +59,21 @@ void observe(const at::Tensor& batch, ActivationObserver& observer, bool with_hi
   }
 }
 
+bool moves_only(const graph::Node& node) {
+  return std::holds_alternative<graph::Transpose>(node.op) ||
+         std::holds_alternative<graph::Reshape>(node.op);
+}
+
 // Their inputs are probabilities, of which those near 1 matter most: never clipped.
 std::set<std::string> convs_after_softmax(const graph::Graph& graph) {
   const auto producers = graph.producers();
   std::set<std::string> result;
   for (const graph::Node& node : graph.nodes) {
     if (!std::holds_alternative<graph::Conv>(node.op)) continue;
-    const int producer = producers[node.inputs.at(0)];
+    int producer = producers[node.inputs.at(0)];
+    while (producer >= 0 && moves_only(graph.nodes[producer])) {
+      producer = producers[graph.nodes[producer].inputs.at(0)];
+    }
     if (producer >= 0 && std::holds_alternative<graph::Softmax>(graph.nodes[producer].op)) {
       result.insert(node.name);
     }

@@ -166,6 +166,28 @@ std::vector<Detection> naive_one2one(const std::vector<float>& raw, size_t class
   return all;
 }
 
+TEST(Decode, RowsAreTheRawHeadWithObjectness) {
+  constexpr size_t kClasses = 3;
+  constexpr size_t kBoxes = 60;
+  const std::vector<float> raw = random_head(9, kClasses, kBoxes, 0, 2);
+  std::vector<float> rows;
+  for (size_t i = 0; i < kBoxes; ++i) {
+    for (size_t k = 0; k < 4; ++k) rows.push_back(raw[k * kBoxes + i]);
+    rows.push_back(0.5F);
+    for (size_t k = 4; k < 4 + kClasses; ++k) rows.push_back(2 * raw[k * kBoxes + i]);
+  }
+  const auto expected = decode_one2many(raw, kClasses);
+  const auto actual = decode_rows(rows, kClasses);
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    EXPECT_EQ(actual[i].score, expected[i].score);
+    EXPECT_EQ(actual[i].class_id, expected[i].class_id);
+    EXPECT_EQ(actual[i].x1, expected[i].x1);
+  }
+  rows.pop_back();
+  EXPECT_THROW(decode_rows(rows, kClasses), Error);
+}
+
 TEST(Decode, OneToOneIsTwoTopK) {
   for (const int levels : {0, 9}) {
     const auto raw = random_head(3, 5, 500, levels, 2);

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "base/error.h"
+#include "onnx/check.h"
 #include "onnx/clean.h"
 #include "onnx/metadata.h"
 #include "onnx/writer.h"
@@ -91,13 +94,86 @@ TEST(Reader, RefusesQuantizedFiles) {
   EXPECT_THAT(error_of(serialize(graph)), HasSubstr("quantized already"));
 }
 
-TEST(Reader, NamesNodeAndOperatorOfWhatItCannotExpress) {
+// What one node makes of x [1, 3, 8, 8], with nothing to run it.
+std::string error_of_node(const std::string& op, const std::function<void(OnnxModel&)>& more = {}) {
   OnnxModel model;
   model.input("x", {1, 3, 8, 8});
-  model.node("LRN", {"x"}, {"y"});
+  model.node(op, {"x"}, {"y"});
+  model.graph().add_output()->set_name("y");
+  if (more) more(model);
+  return error_of(model.bytes());
+}
+
+TEST(Reader, NamesNodeAndOperatorOfWhatItCannotHold) {
+  EXPECT_THAT(error_of_node("LRN"), HasSubstr("node 'node_y' (LRN)"));
+  EXPECT_THAT(error_of_node("LRN"), HasSubstr("does not declare the shape"));
+  EXPECT_THAT(error_of_node("Loop",
+                            [](OnnxModel& m) {
+                              auto* body = m.graph().mutable_node(0)->add_attribute();
+                              body->set_name("body");
+                              body->set_type(::onnx::AttributeProto::GRAPH);
+                              body->mutable_g()->add_output()->set_name("x");
+                            }),
+              HasSubstr("graphs inside"));
+  EXPECT_THAT(
+      error_of_node("Gelu",
+                    [](OnnxModel& m) { m.graph().mutable_node(0)->set_domain("com.microsoft"); }),
+      HasSubstr("which version of domain"));
+  EXPECT_THAT(error_of_node("Conv"), HasSubstr("input 1 is missing"));
+  EXPECT_THAT(error_of_node("Transpose",
+                            [](OnnxModel& m) {
+                              OnnxModel::attribute(*m.graph().mutable_node(0), "perm",
+                                                   std::vector<int64_t>{0, 1, 1, 2});
+                            }),
+              HasSubstr("no permutation"));
+  EXPECT_THAT(error_of_node("Squeeze",
+                            [](OnnxModel& m) {
+                              m.ints("axes", {9});
+                              m.graph().mutable_node(0)->add_input("axes");
+                            }),
+              HasSubstr("no axis 9"));
+  EXPECT_THAT(error_of_node("Tile",
+                            [](OnnxModel& m) {
+                              const int64_t huge = INT64_MAX;
+                              m.ints("repeats", {1, huge, huge, 1});
+                              m.graph().mutable_node(0)->add_input("repeats");
+                            }),
+              HasSubstr("repeats"));
+  EXPECT_THAT(error_of_node("TopK",
+                            [](OnnxModel& m) {
+                              m.ints("k", {9});
+                              m.graph().mutable_node(0)->add_input("k");
+                              m.graph().mutable_node(0)->add_output("i");
+                            }),
+              HasSubstr("the largest 9"));
+}
+
+TEST(Reader, KeepsNodesWhoseShapesTheFileDeclares) {
+  OnnxModel model;
+  model.input("x", {1, 3, 8, 8});
+  OnnxModel::attribute(model.node("LRN", {"x"}, {"y"}), "size", int64_t{3});
   model.output("y", {1, 3, 8, 8});
-  EXPECT_THAT(error_of(model.bytes()), HasSubstr("node 'node_y' (LRN)"));
-  EXPECT_THAT(error_of(model.bytes()), HasSubstr("not supported"));
+  ReadReport report;
+  const Graph graph = read_bytes(model.bytes(), {}, &report);
+  EXPECT_EQ(report.opaque, (std::map<std::string, int64_t>{{"LRN", 1}}));
+  const CheckReport check = check_bytes(serialize(graph));
+  EXPECT_EQ(check.op_counts.at("LRN"), 1);
+  EXPECT_EQ(check.opset, 17);
+}
+
+TEST(Reader, NamesConvsByModulePath) {
+  OnnxModel model;
+  model.input("x", {1, 1, 8, 8});
+  model.floats("onnx::Conv_7", {1, 1, 1, 1}, {1});
+  model.floats("w.weight", {1, 1, 1, 1}, {1});
+  model.node("Conv", {"x", "onnx::Conv_7"}, {"a"}).set_name("/model.2/m/m.0/cv1/conv/Conv");
+  model.node("Conv", {"a", "onnx::Conv_7"}, {"b"}).set_name("/model.2/m/m.0/cv1/conv/Conv_1");
+  model.node("Conv", {"b", "w.weight"}, {"c"}).set_name("/model.3/Conv");
+  model.node("Conv", {"c", "onnx::Conv_7"}, {"d"}).set_name("Conv_12");
+  model.output("d", {1, 1, 8, 8});
+  EXPECT_THAT(
+      conv_names(read_bytes(model.bytes())),
+      testing::ElementsAre("model.2.m.0.cv1.conv", "model.2.m.0.cv1.conv_1", "w", "Conv_12"));
 }
 
 // A detector block as tracing exporters write it: sizes computed in the file, Constant nodes,

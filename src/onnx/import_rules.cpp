@@ -15,10 +15,6 @@ using graph::ValueId;
 
 namespace {
 
-void require(bool condition, const char* what) {
-  if (!condition) fail("{} is not supported", what);
-}
-
 template <size_t N>
 std::array<int64_t, N> fixed(const std::vector<int64_t>& values, const char* what) {
   if (values.size() != N) fail("{} has {} entries, not {}", what, values.size(), N);
@@ -43,38 +39,55 @@ void require_explicit_padding(Importer& in) {
   require(mode == "NOTSET" || mode == "VALID", "automatic padding");
 }
 
+// Top, left, bottom, right. SAME: as many outputs as inputs over the stride, rounded up; an odd row
+// or column goes to the end (SAME_UPPER) or the start.
+std::array<int64_t, 4> conv_padding(Importer& in, const graph::Conv& conv, const Shape& kernel) {
+  const std::string mode = in.text("auto_pad", "NOTSET");
+  if (mode != "SAME_UPPER" && mode != "SAME_LOWER") {
+    require_explicit_padding(in);
+    return window<4>(in.integers("pads", {0, 0, 0, 0}), "pads", 0);
+  }
+  const Shape image = in.input_shape(0);
+  require(image.size() == 4, "a convolution that is not 2-D");
+  std::array<int64_t, 4> padding{};
+  for (size_t axis = 0; axis < 2; ++axis) {
+    const int64_t extent = image[2 + axis];
+    const int64_t outputs = (extent + conv.stride[axis] - 1) / conv.stride[axis];
+    const int64_t span = conv.dilation[axis] * (kernel[2 + axis] - 1) + 1;
+    const int64_t total = std::max<int64_t>((outputs - 1) * conv.stride[axis] + span - extent, 0);
+    padding[axis] = mode == "SAME_UPPER" ? total / 2 : total - total / 2;
+    padding[axis + 2] = total - padding[axis];
+  }
+  return padding;
+}
+
 void import_conv(Importer& in) {
-  require_explicit_padding(in);
   const Tensor& weight = in.constant(1);
   require(weight.rank() == 4, "a convolution that is not 2-D");
   graph::Conv conv;
   conv.stride = window<2>(in.integers("strides", {1, 1}), "strides", 1);
-  conv.padding = window<4>(in.integers("pads", {0, 0, 0, 0}), "pads", 0);
   conv.dilation = window<2>(in.integers("dilations", {1, 1}), "dilations", 1);
+  conv.padding = conv_padding(in, conv, weight.shape());
   conv.groups = in.attribute("group", int64_t{1});
   if (conv.groups < 1 || conv.groups > weight.dim(0)) fail("{} groups", conv.groups);
   conv.has_bias = in.has_input(2);
   std::map<std::string, Tensor> parameters{{"weight", weight}};
   if (conv.has_bias) parameters["bias"] = in.constant(2);
-  // Weights carry the module path even where exporters name nodes after their own tracing.
-  std::string name = in.input_name(1);
-  const bool is_path = name.ends_with(".weight");
-  name = is_path ? name.substr(0, name.size() - 7) : "";
-  in.emit(conv, {in.input(0)}, parameters, name);
+  in.emit(conv, {in.input(0)}, parameters, module_path(in.input_name(1), in.node().name()));
 }
 
 void import_batch_norm(Importer& in) {
   require(in.attribute("training_mode", int64_t{0}) == 0, "batch normalization in training mode");
   graph::BatchNorm norm;
   norm.eps = in.attribute("epsilon", 1e-5F);
-  std::string name = in.input_name(1);
-  name = name.ends_with(".weight") ? name.substr(0, name.size() - 7) : "";
+  require(in.node().output_size() == 1, "batch normalization with statistics");
+  require(in.input_shape(0).size() == 4, "batch normalization of other than images");
   in.emit(norm, {in.input(0)},
           {{"weight", in.constant(1)},
            {"bias", in.constant(2)},
            {"running_mean", in.constant(3)},
            {"running_var", in.constant(4)}},
-          name);
+          module_path(in.input_name(1), in.node().name()));
 }
 
 void import_activation(Importer& in, graph::ActivationKind kind) {
@@ -92,7 +105,7 @@ void import_hard_sigmoid(Importer& in) {
   const bool is_gate = std::abs(in.attribute("alpha", 0.2F) - 1.0F / 6.0F) < 1e-6F &&
                        in.attribute("beta", 0.5F) == 0.5F;
   require(is_gate, "HardSigmoid with other slopes than HardSwish's");
-  in.mark_hard_gate(in.input(0));
+  import_activation(in, graph::ActivationKind::kHardSigmoid);
 }
 
 void import_elementwise(Importer& in, graph::ElementwiseKind kind) {
@@ -101,14 +114,23 @@ void import_elementwise(Importer& in, graph::ElementwiseKind kind) {
 void import_add(Importer& in) { import_elementwise(in, graph::ElementwiseKind::kAdd); }
 void import_sub(Importer& in) { import_elementwise(in, graph::ElementwiseKind::kSub); }
 void import_div(Importer& in) { import_elementwise(in, graph::ElementwiseKind::kDiv); }
-void import_mul(Importer& in) {
-  for (const int side : {0, 1}) {
-    const auto gated = in.hard_gate(side);
-    if (!gated) continue;
-    require(in.input(1 - side) == *gated, "HardSigmoid as a factor of another value");
-    return in.emit(graph::Activation{graph::ActivationKind::kHardSwish}, {*gated});
-  }
-  import_elementwise(in, graph::ElementwiseKind::kMul);
+void import_mul(Importer& in) { import_elementwise(in, graph::ElementwiseKind::kMul); }
+void import_min(Importer& in) {
+  require(in.node().input_size() == 2, "Min of other than two operands");
+  import_elementwise(in, graph::ElementwiseKind::kMin);
+}
+void import_max(Importer& in) {
+  require(in.node().input_size() == 2, "Max of other than two operands");
+  import_elementwise(in, graph::ElementwiseKind::kMax);
+}
+void import_pow(Importer& in) {
+  require(is_floating_point(in.input_type(0)) && is_floating_point(in.input_type(1)),
+          "Pow of integers");
+  import_elementwise(in, graph::ElementwiseKind::kPow);
+}
+void import_mod(Importer& in) {
+  require(in.attribute("fmod", int64_t{0}) == 0, "Mod with the dividend's sign");
+  import_elementwise(in, graph::ElementwiseKind::kMod);
 }
 
 void import_max_pool(Importer& in) {
@@ -152,55 +174,6 @@ void import_resize(Importer& in) {
   in.emit(graph::Upsample{static_cast<int64_t>(factors[2])}, {in.input(0)});
 }
 
-void import_concat(Importer& in) {
-  std::vector<ValueId> inputs;
-  for (int i = 0; i < in.node().input_size(); ++i) inputs.push_back(in.input(i));
-  in.emit(graph::Concat{in.attribute("axis", int64_t{1})}, inputs);
-}
-
-void import_split(Importer& in) {
-  graph::Split split;
-  split.axis = in.attribute("axis", int64_t{0});
-  split.sizes = in.has_input(1) ? in.integers(1) : in.integers("split", {});
-  const auto parts = static_cast<int64_t>(in.node().output_size());
-  if (split.sizes.empty()) {
-    const Shape shape = in.input_shape(0);
-    const auto rank = static_cast<int64_t>(shape.size());
-    const int64_t axis = split.axis < 0 ? split.axis + rank : split.axis;
-    require(axis >= 0 && axis < rank && shape[axis] % parts == 0, "an uneven Split");
-    split.sizes.assign(static_cast<size_t>(parts), shape[axis] / parts);
-  }
-  for (const int64_t size : split.sizes) {
-    if (size < 0 || size > (int64_t{1} << 31)) fail("a part of {}", size);
-  }
-  if (static_cast<int64_t>(split.sizes.size()) != parts) {
-    fail("{} sizes for {} outputs", split.sizes.size(), parts);
-  }
-  in.emit(split, {in.input(0)});
-}
-
-void import_reshape(Importer& in) {
-  require(in.attribute("allowzero", int64_t{0}) == 0, "allowzero");
-  const std::vector<int64_t> shape = in.integers(1);
-  for (const int64_t extent : shape) {
-    if (extent < -1) fail("shape {}", shape_string(shape));
-  }
-  in.emit(graph::Reshape{shape}, {in.input(0)});
-}
-
-void import_transpose(Importer& in) {
-  const auto permutation = in.integers("perm", {});
-  require(!permutation.empty(), "a Transpose without perm");
-  std::vector<bool> seen(permutation.size(), false);
-  for (const int64_t axis : permutation) {
-    if (axis < 0 || static_cast<size_t>(axis) >= seen.size() || seen[static_cast<size_t>(axis)]) {
-      fail("perm {} is no permutation", shape_string(permutation));
-    }
-    seen[static_cast<size_t>(axis)] = true;
-  }
-  in.emit(graph::Transpose{permutation}, {in.input(0)});
-}
-
 void import_mat_mul(Importer& in) { in.emit(graph::MatMul{}, {in.input(0), in.input(1)}); }
 
 void import_softmax(Importer& in) {
@@ -216,11 +189,19 @@ void import_softmax(Importer& in) {
 // Imported graphs are float32 throughout: Casts between float types go.
 void import_cast(Importer& in) {
   const auto type = tensor_type(static_cast<int>(in.attribute("to", int64_t{0})));
-  require(type && is_floating_point(*type), "a Cast to a type that is not float");
-  in.alias(in.input(0));
+  if (!type) fail("a Cast to {}", data_type_name(static_cast<int>(in.attribute("to", int64_t{0}))));
+  const bool is_float = is_floating_point(*type);
+  if (is_float && is_floating_point(in.input_type(0))) return in.alias(in.input(0));
+  in.emit(graph::Cast{is_float ? DType::kFloat32 : *type}, {in.input(0)});
 }
 
 void import_identity(Importer& in) { in.alias(in.input(0)); }
+
+void import_dropout(Importer& in) {
+  require(in.node().output_size() == 1, "Dropout with a mask");
+  require(!in.has_input(2), "Dropout in training");
+  import_identity(in);
+}
 
 }  // namespace
 
@@ -229,28 +210,28 @@ ImportRule find_rule(const std::string& op) {
       {"Add", import_add},
       {"BatchNormalization", import_batch_norm},
       {"Cast", import_cast},
-      {"Concat", import_concat},
       {"Conv", import_conv},
       {"Div", import_div},
-      {"Dropout", import_identity},
+      {"Dropout", import_dropout},
       {"HardSigmoid", import_hard_sigmoid},
       {"HardSwish", import_hard_swish},
       {"Identity", import_identity},
       {"LeakyRelu", import_leaky_relu},
       {"MatMul", import_mat_mul},
+      {"Max", import_max},
       {"MaxPool", import_max_pool},
+      {"Min", import_min},
+      {"Mod", import_mod},
       {"Mul", import_mul},
+      {"Pow", import_pow},
       {"Relu", import_relu},
-      {"Reshape", import_reshape},
       {"Resize", import_resize},
       {"Sigmoid", import_sigmoid},
       {"Softmax", import_softmax},
-      {"Split", import_split},
       {"Sub", import_sub},
-      {"Transpose", import_transpose},
   };
   const auto found = rules.find(op);
-  return found == rules.end() ? nullptr : found->second;
+  return found == rules.end() ? find_index_rule(op) : found->second;
 }
 
 }  // namespace yoloquant::onnx
