@@ -35,6 +35,7 @@ struct BitBudgetArguments {
   std::string size;  // "1.6MB"; "": no limit
 
   void declare(Options& options);
+  // Throws Error (usage) for limits that make no sense.
   pipeline::BitBudget get() const;
 };
 

@@ -56,6 +56,7 @@ std::string result_text(const pipeline::QuantizeResult& result) {
 pipeline::BitBudget BitBudgetArguments::get() const {
   pipeline::BitBudget result = budget;
   if (!size.empty()) result.bytes = pipeline::parse_byte_size(size);
+  result.check();
   return result;
 }
 

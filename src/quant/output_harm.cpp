@@ -1,6 +1,7 @@
 #include "quant/output_harm.h"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/clamp_min.h>
 #include <ATen/ops/ge.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mul.h>
@@ -20,7 +21,14 @@
 namespace yoloquant::quant {
 namespace {
 
-constexpr double kLeastWeight = 0.01;  // an anchor point below is background
+constexpr double kLeastWeight = 0.011;  // an anchor point below is background
+
+// Probabilities below count as this one. There are a million pairs of anchor point and class in an
+// image: a shift from 1e-6 to 1e-4 would outweigh all detections and change none.
+constexpr double kLeastProbability = 0.01;
+const double kLeastLogit = std::log(kLeastProbability / (1 - kLeastProbability));
+
+at::Tensor floored(const at::Tensor& logits) { return at::clamp_min(logits, kLeastLogit); }
 
 double sum_of(const at::Tensor& x) { return at::sum(x, at::kDouble).item<double>(); }
 
@@ -118,6 +126,7 @@ struct HarmMeter::Reference {
   at::Tensor value;
   double power = 0;
   // Of the class logits.
+  at::Tensor logits;
   at::Tensor probability;
   at::Tensor softplus;
   double weight = 0;
@@ -151,8 +160,9 @@ HarmMeter::HarmMeter(const WatchedValues& watched, const std::vector<at::Tensor>
   if (!watched.detection) return;
   Reference& boxes = references_.at(0);
   Reference& classes = references_.at(1);
-  classes.probability = at::sigmoid(classes.value);
-  classes.softplus = at::softplus(classes.value);
+  classes.logits = floored(classes.value);
+  classes.probability = at::sigmoid(classes.logits);
+  classes.softplus = at::softplus(classes.logits);
   const at::Tensor score = std::get<0>(classes.probability.max(1)).flatten();  // [N * A]
   boxes.anchors = at::nonzero(at::ge(score, kLeastWeight)).flatten();
   boxes.anchor_weight = score.index_select(0, boxes.anchors);
@@ -174,9 +184,10 @@ OutputHarm HarmMeter::compare(const std::vector<at::Tensor>& values) const {
   const Reference& boxes = references_[0];
   const Reference& classes = references_[1];
   // KL of two yes-or-no distributions with logits x and y: softplus(y) - softplus(x) - p (y - x).
-  const at::Tensor shift = at::mul(classes.probability, at::sub(values[1], classes.value));
+  const at::Tensor logits = floored(values[1]);
+  const at::Tensor shift = at::mul(classes.probability, at::sub(logits, classes.logits));
   // Not negative but for rounding.
-  harm.class_ = std::max(sum_of(at::softplus(values[1]).sub_(classes.softplus).sub_(shift)), 0.0);
+  harm.class_ = std::max(sum_of(at::softplus(logits).sub_(classes.softplus).sub_(shift)), 0.0);
   if (boxes.anchors.numel() > 0) {
     const at::Tensor log_q = log_probabilities(values[0], boxes.anchors);
     const at::Tensor ratio = at::sub(boxes.log_probability, log_q);

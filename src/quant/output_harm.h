@@ -24,7 +24,7 @@ struct WatchedValues {
 WatchedValues watched_values(const graph::Graph& graph);
 
 // Sums over images. For a detection head, with p and q the float and the changed model's
-// probabilities and w(a) = max_c p(a, c) of an anchor point, 0 below .01:
+// class probabilities, at least .01, and w(a) = max_c p(a, c) of an anchor point, 0 below .011:
 //   class_harm = sum_{a, c} KL(p(a, c) || q(a, c)), each class a yes or no;
 //   box_harm   = sum_a w(a) * mean over the four sides of KL(p_side(a) || q_side(a));
 //   weight     = sum_a w(a): the detections that the float model expects.

@@ -39,6 +39,8 @@ TEST(Usage, WrongUsageIsOneLineAndStatusTwo) {
         "export m.pt --out x.onnx --config /nowhere.yaml",
         "--threads 2 info m.pt",
         "quantize yolov10n.yaml --scheme w9a9 --out x.onnx",
+         "quantize yolov10n.yaml --mean-bits 4 --size 1MB --out x.onnx",
+         "sensitivity yolov10n.yaml --calib x --size big --out x",
         "completion tcsh",
         "run yolov10n.yaml --coco /nowhere --resume",
         "eval yolov10n.yaml --out x",
