@@ -35,6 +35,22 @@ std::string cast(const LoweringContext& at, const std::string& suffix, const std
   return at.aux("Cast", suffix, {value}, {{"to", int64_t{onnx_type(to)}}});
 }
 
+Shape parameter_shape(const Quantizer& quantizer) {
+  return quantizer.per_channel() ? Shape{static_cast<int64_t>(quantizer.scale.size())} : Shape{};
+}
+
+std::string write_scale(const LoweringContext& at, const Quantizer& quantizer,
+                        const std::string& part, DType dtype) {
+  return at.builder.initializer(
+      fmt::format("{}.{}_scale", at.node.name, part),
+      Tensor::from<float>(parameter_shape(quantizer), quantizer.scale).to(dtype));
+}
+
+Attributes axis_attribute(const Quantizer& quantizer) {
+  if (!quantizer.per_channel()) return {};
+  return {{"axis", int64_t{quantizer.axis}}};
+}
+
 // The names of a quantizer's constants, and what its nodes need besides.
 struct Parameters {
   std::string scale;
@@ -46,19 +62,15 @@ struct Parameters {
 
 Parameters write_parameters(const LoweringContext& at, const Quantizer& quantizer,
                             const std::string& part, DType code_dtype) {
-  const auto count = static_cast<int64_t>(quantizer.scale.size());
-  const Shape shape = quantizer.per_channel() ? Shape{count} : Shape{};
   Parameters result{.scale = {},
                     .zero_point = {},
-                    .attributes = {},
+                    .attributes = axis_attribute(quantizer),
                     .scale_dtype = scale_type(at, quantizer),
                     .code_dtype = code_dtype};
-  const std::string name = at.node.name + "." + part;
-  result.scale = at.builder.initializer(
-      name + "_scale", Tensor::from<float>(shape, quantizer.scale).to(result.scale_dtype));
-  result.zero_point = at.builder.constant(fmt::format("zero_point_{}", dtype_name(code_dtype)),
-                                          int8_tensor(shape, quantizer.zero_point, code_dtype));
-  if (quantizer.per_channel()) result.attributes = {{"axis", int64_t{quantizer.axis}}};
+  result.scale = write_scale(at, quantizer, part, result.scale_dtype);
+  result.zero_point = at.builder.constant(
+      fmt::format("zero_point_{}", dtype_name(code_dtype)),
+      int8_tensor(parameter_shape(quantizer), quantizer.zero_point, code_dtype));
   return result;
 }
 
@@ -73,7 +85,30 @@ std::string clip(const LoweringContext& at, const std::string& suffix, const std
                                      int8_tensor({}, {quantizer.qmax}, code_dtype))});
 }
 
+// Codes as small as they can be: 4 bits each where they fit, no Clip, and no zero point where it is
+// zero, which is what a missing one means.
+std::string compact_weight(const LoweringContext& at, const Quantizer& quantizer) {
+  const std::string name = at.node.name + ".weight";
+  Tensor codes = graph::quantize(at.graph.parameter(name), quantizer);
+  const bool packs =
+      quantizer.is_signed() ? quantizer.qmin >= -8 && quantizer.qmax <= 7 : quantizer.qmax <= 15;
+  if (packs && !quantizer.is_signed()) codes = Tensor(DType::kUInt8, codes.shape(), codes.bytes());
+  const auto store = [&](const std::string& as, const Tensor& tensor) {
+    return packs ? at.builder.packed_initializer(as, tensor) : at.builder.initializer(as, tensor);
+  };
+  const DType dtype = scale_type(at, quantizer);
+  std::vector<std::string> inputs{store(name, codes), write_scale(at, quantizer, "weight", dtype)};
+  if (std::ranges::any_of(quantizer.zero_point, [](int32_t zero) { return zero != 0; })) {
+    inputs.push_back(store(name + "_zero_point", int8_tensor(parameter_shape(quantizer),
+                                                             quantizer.zero_point, codes.dtype())));
+  }
+  const std::string value =
+      at.aux("DequantizeLinear", "weight/DequantizeLinear", inputs, axis_attribute(quantizer));
+  return cast(at, "weight/Cast", value, dtype, at.dtype);
+}
+
 std::string quantized_weight(const LoweringContext& at, const Quantizer& quantizer) {
+  if (at.layout == Layout::kInt4) return compact_weight(at, quantizer);
   const std::string name = at.node.name + ".weight";
   const Tensor codes = graph::quantize(at.graph.parameter(name), quantizer);
   const Parameters parameters = write_parameters(at, quantizer, "weight", codes.dtype());

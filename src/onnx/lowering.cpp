@@ -184,7 +184,7 @@ struct Lowering::Rules {
 
 void Lowering::lower(const Node& node) {
   const DType dtype = work_type(node);
-  LoweringContext context{graph_, node, builder_, dtype, options_.dynamic, {}, {}};
+  LoweringContext context{graph_, node, builder_, dtype, options_.dynamic, options_.layout, {}, {}};
   const bool only_shapes = std::holds_alternative<graph::AnchorGrid>(node.op);
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const ValueId id = node.inputs[i];

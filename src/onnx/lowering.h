@@ -54,6 +54,7 @@ struct LoweringContext {
   ModelBuilder& builder;
   DType dtype;                       // of the node's float inputs and outputs
   bool dynamic;                      // sizes are not known: compute them in the file
+  Layout layout;                     // of quantized convs
   std::vector<std::string> inputs;   // ONNX names, in `dtype`
   std::vector<std::string> outputs;  // reserved ONNX names
 

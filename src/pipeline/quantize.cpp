@@ -1,5 +1,6 @@
 #include "pipeline/quantize.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -141,7 +142,10 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   if (needs_images(options.config)) result.calibration_images = images.size();
 
   const onnx::WriteOptions write_options{
-      .precision = options.precision, .opset = options.opset, .dynamic = options.dynamic};
+      .precision = options.precision,
+      .opset = std::max(options.opset, onnx::least_opset(options.layout)),
+      .dynamic = options.dynamic,
+      .layout = options.layout};
   AtomicFile file(out);
   result.check = write_checked(quantized.graph, file.temporary_path(), write_options);
   if (options.verify_images > 0) {

@@ -32,7 +32,8 @@ struct QuantizeOptions {
   double seconds = std::numeric_limits<double>::infinity();  // that methods may take
   uint64_t seed = 0;                                         // of methods
 
-  int opset = 13;
+  onnx::Layout layout = onnx::Layout::kQcdq;
+  int opset = 13;                                         // raised to what the layout needs
   onnx::Precision precision = onnx::Precision::kFloat32;  // of what stays float
   bool dynamic = false;
   int64_t image_height = 0;  // pixels; 0: the model's own (640)

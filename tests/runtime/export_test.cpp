@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "exec/executor.h"
+#include "onnx/clean.h"
 #include "onnx/writer.h"
 #include "runtime/session.h"
 #include "support/models.h"
@@ -151,6 +152,29 @@ TEST_P(Quantized, FilesComputeWhatTheExecutorSimulates) {
     options.graph_optimization = optimized;
     const Tensor output = runtime::Session::from_bytes(file, options).run({image}).at(0);
     EXPECT_LT(test::relative_error(output, expected), param.tolerance) << optimized;
+  }
+}
+
+// The layouts hold the same codes and scales: the same bits come out, optimized or not.
+TEST(Layouts, Int4ComputesTheSameAsQcdq) {
+  graph::Graph graph = test::formula_graph("yolov10n", Head::kOneToMany);
+  const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+  for (const int bits : {2, 3, 4, 8}) {
+    test::annotate(graph, bits, true);
+    const std::string qcdq = onnx::serialize(graph);
+    const std::string int4 = onnx::serialize(graph, {.opset = 21, .layout = onnx::Layout::kInt4});
+    const std::string cleaned = onnx::clean_bytes(int4);
+    EXPECT_LE(cleaned.size(), int4.size());
+    for (const bool optimized : {false, true}) {
+      runtime::SessionOptions options = kCpu;
+      options.graph_optimization = optimized;
+      const auto run = [&](const std::string& file) {
+        return runtime::Session::from_bytes(file, options).run({image}).at(0);
+      };
+      const Tensor expected = run(qcdq);
+      EXPECT_EQ(test::relative_error(run(int4), expected), 0) << bits << optimized;
+      EXPECT_EQ(test::relative_error(run(cleaned), expected), 0) << bits << optimized;
+    }
   }
 }
 
