@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "onnx/lower_quantizer.h"
 #include "onnx/tensor_proto.h"
 
 namespace yoloquant::onnx {
@@ -66,6 +67,16 @@ bool Lowering::is_output(ValueId id) const {
   return std::ranges::find(graph_.outputs, id) != graph_.outputs.end();
 }
 
+// QuantizeLinear and DequantizeLinear behind a value that the graph says is quantized.
+void Lowering::quantize_value(ValueId id) {
+  const std::string& name = graph_.values[id].name;
+  const auto found = graph_.value_quantization.find(name);
+  if (found == graph_.value_quantization.end()) return;
+  Emitted& value = emitted_[id];
+  value.quantized =
+      QuantizerWriter(builder_, value.dtype, name, name).fake_quantize(value.name, found->second);
+}
+
 void Lowering::lower_inputs() {
   for (const ValueId id : graph_.inputs) {
     Emitted& value = emitted_[id];
@@ -76,6 +87,7 @@ void Lowering::lower_inputs() {
                                 {{"to", int64_t{onnx_type(DType::kFloat16)}}});
       value.dtype = DType::kFloat16;
     }
+    quantize_value(id);
   }
 }
 
@@ -98,7 +110,8 @@ DType Lowering::work_type(const Node& node) const {
 
 std::string Lowering::use(ValueId id, DType dtype) {
   Emitted& value = emitted_[id];
-  if (value.constant == nullptr && value.dtype == dtype) return value.name;
+  const std::string& source = value.quantized.empty() ? value.name : value.quantized;
+  if (value.constant == nullptr && value.dtype == dtype) return source;
   const auto [place, is_new] = value.as.try_emplace(dtype);
   std::string& name = place->second;
   if (!is_new) return name;
@@ -108,7 +121,7 @@ std::string Lowering::use(ValueId id, DType dtype) {
     const Tensor tensor = convert(*value.constant, dtype, own);
     name = builder_.initializer(own + ".value", tensor);
   } else {
-    name = builder_.add("Cast", fmt::format("{}/{}", own, dtype_name(dtype)), {value.name},
+    name = builder_.add("Cast", fmt::format("{}/{}", own, dtype_name(dtype)), {source},
                         {{"to", int64_t{onnx_type(dtype)}}});
   }
   return name;
@@ -174,9 +187,7 @@ struct Lowering::Rules {
     at.emit("Transpose", {at.inputs[0]}, {{"perm", op.permutation}});
   }
   void operator()(const graph::MatMul&) const { at.emit("MatMul", at.inputs); }
-  void operator()(const graph::Softmax& op) const {
-    at.emit("Softmax", {at.inputs[0]}, {{"axis", op.axis}});
-  }
+  void operator()(const graph::Softmax& op) const { lower_softmax(at, op); }
   void operator()(const graph::Constant&) const {}  // an initializer where it is used
   void operator()(const graph::AnchorGrid& op) const { lower_anchor_grid(at, op); }
   void operator()(const graph::SelectDetections& op) const { lower_select(at, op); }
@@ -205,6 +216,7 @@ void Lowering::lower(const Node& node) {
     }
   }
   std::visit(Rules{context}, node.op);
+  for (const ValueId id : node.outputs) quantize_value(id);
 }
 
 void Lowering::lower_outputs() {

@@ -26,10 +26,10 @@ std::string_view precision_name(Precision precision) {
 }
 
 Layout parse_layout(std::string_view name) {
-  for (const Layout layout : {Layout::kQcdq, Layout::kInt4}) {
+  for (const Layout layout : {Layout::kQcdq, Layout::kInt4, Layout::kDeploy}) {
     if (layout_name(layout) == name) return layout;
   }
-  fail_usage("unknown layout '{}': use qcdq or int4", name);
+  fail_usage("unknown layout '{}': use qcdq, int4 or deploy", name);
 }
 
 std::string_view layout_name(Layout layout) {
@@ -38,6 +38,8 @@ std::string_view layout_name(Layout layout) {
       return "qcdq";
     case Layout::kInt4:
       return "int4";
+    case Layout::kDeploy:
+      return "deploy";
   }
   return "";
 }

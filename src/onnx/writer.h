@@ -21,8 +21,12 @@ enum class Layout : uint8_t {
   // Codes of at most 4 bits are INT4 or UINT4 initializers, two in a byte, others int8; no Clip on
   // weights, whose codes are constants within their range. Inputs as in kQcdq.
   kInt4,
+  // For integer kernels: int8 codes -> DequantizeLinear -> Conv, no Clip on weights, and a Softmax
+  // over an inner axis written as its parts. REQUIRES: activations quantized by value
+  // (Graph::value_quantization), as quant::integer_graph makes them.
+  kDeploy,
 };
-Layout parse_layout(std::string_view name);  // "qcdq", "int4"; Error (usage)
+Layout parse_layout(std::string_view name);  // "qcdq", "int4", "deploy"; Error (usage)
 std::string_view layout_name(Layout layout);
 // The first operator set that has what the layout uses: 13; 21 for kInt4.
 int least_opset(Layout layout);

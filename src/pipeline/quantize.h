@@ -94,6 +94,9 @@ struct QuantizeResult {
 QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::path& out,
                              const QuantizeOptions& options, Progress& progress = Progress::none());
 
+// Throws Error (usage) when the layout cannot hold what the options ask for.
+void check_layout(const QuantizeOptions& options);
+
 // {"images", "provider", "optimized": {"max_box_pixels", ...}, "unoptimized", "quantization", ...}
 nlohmann::ordered_json verification_json(const Verification& verification);
 

@@ -29,8 +29,9 @@ constexpr double kHalfBound = 2e-2;
 // bound leaves room for it; what it cannot see, kConvBound does.
 constexpr double kFlipFraction = 3;
 
-bool quantizes_inputs(const graph::Graph& graph) {
-  return std::ranges::any_of(graph.quantization,
+bool quantizes_activations(const graph::Graph& graph) {
+  return !graph.value_quantization.empty() ||
+         std::ranges::any_of(graph.quantization,
                              [](const auto& entry) { return entry.second.input.has_value(); });
 }
 
@@ -139,7 +140,7 @@ Verification verify_quantized(const graph::Graph& annotated, const graph::Graph&
   const double floor = options.float16 ? kHalfBound : kFloatBound;
   result.bound_box = floor;
   result.bound_score = floor;
-  if (quantizes_inputs(annotated)) {
+  if (quantizes_activations(annotated)) {
     result.bound_box = std::max(floor, kFlipFraction * result.quantization.relative_box);
     result.bound_score = std::max(floor, kFlipFraction * result.quantization.relative_score);
   }
