@@ -9,6 +9,7 @@
 #include "onnx/writer.h"
 #include "runtime/diff.h"
 #include "runtime/session.h"
+#include "support/models.h"
 #include "support/npy.h"
 #include "support/shared_data.h"
 
@@ -50,6 +51,15 @@ TEST_F(RealModel, FilesGiveTheOriginalsOutputs) {
   EXPECT_LT(test::relative_error(run(one2many, {.dynamic = true}), expected), 1e-3);
   const graph::Graph one2one = for_inference(model_, Head::kOneToOne);
   EXPECT_LT(test::relative_error(run(one2one, {}), golden("one2one")), 1e-3);
+}
+
+TEST_F(RealModel, Int4ComputesTheSameAsQcdq) {
+  graph::Graph graph = for_inference(model_, Head::kOneToMany);
+  test::annotate(graph, 4, true);
+  const Tensor expected = run(graph, {});
+  const Tensor packed = run(graph, {.opset = 21, .layout = onnx::Layout::kInt4});
+  EXPECT_EQ(test::relative_error(packed, expected), 0);
+  EXPECT_GT(test::relative_error(packed, golden("one2many")), 0);
 }
 
 TEST_F(RealModel, Float16StaysClose) {
