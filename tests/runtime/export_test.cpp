@@ -156,7 +156,8 @@ TEST_P(Quantized, FilesComputeWhatTheExecutorSimulates) {
   }
 }
 
-// The layouts hold the same codes and scales: the same bits come out, optimized or not.
+// The layouts hold the same codes and scales. With graph optimizations ONNX Runtime may take one
+// layout's conv into integers and not the other's.
 TEST(Layouts, Int4ComputesTheSameAsQcdq) {
   graph::Graph graph = test::formula_graph("yolov10n", Head::kOneToMany);
   const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
@@ -173,8 +174,9 @@ TEST(Layouts, Int4ComputesTheSameAsQcdq) {
         return runtime::Session::from_bytes(file, options).run({image}).at(0);
       };
       const Tensor expected = run(qcdq);
-      EXPECT_EQ(test::relative_error(run(int4), expected), 0) << bits << optimized;
-      EXPECT_EQ(test::relative_error(run(cleaned), expected), 0) << bits << optimized;
+      const double bound = optimized ? 2e-2 : 0;
+      EXPECT_LE(test::relative_error(run(int4), expected), bound) << bits << optimized;
+      EXPECT_LE(test::relative_error(run(cleaned), expected), bound) << bits << optimized;
     }
   }
 }
@@ -186,10 +188,14 @@ TEST(Layouts, DeployComputesWhatTheExecutorSimulates) {
   test::annotate(graph, 8, false);
   for (const char* name : {"model.0.act", "model.1.conv", "model.1.act"}) {
     graph.value_quantization[name] = {
-        .bits = 8, .qmin = 0, .qmax = 255, .axis = -1, .scale = {5.0F / 255}, .zero_point = {51}};
+        .bits = 8, .qmin = 0, .qmax = 255, .axis = -1, .scale = {0.5F}, .zero_point = {51}};
   }
   const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
   const Tensor expected = run_executor(graph, image);
+  graph::Graph floats = graph;
+  floats.value_quantization.clear();
+  const double effect = test::relative_error(run_executor(floats, image), expected);
+  ASSERT_GT(effect, 0);
   const std::string file = onnx::serialize(graph, {.layout = onnx::Layout::kDeploy});
   EXPECT_FALSE(onnx::check_bytes(file).op_counts.contains("Clip"));
   EXPECT_EQ(onnx::check_bytes(file).op_counts.at("QuantizeLinear"), 3);
@@ -197,10 +203,8 @@ TEST(Layouts, DeployComputesWhatTheExecutorSimulates) {
     runtime::SessionOptions options = kCpu;
     options.graph_optimization = optimized;
     const Tensor output = runtime::Session::from_bytes(file, options).run({image}).at(0);
-    EXPECT_LT(test::relative_error(output, expected), 2e-2) << optimized;
+    EXPECT_LT(test::relative_error(output, expected), 0.5 * effect) << optimized;
   }
-  graph.value_quantization.clear();
-  EXPECT_GT(test::relative_error(run_executor(graph, image), expected), 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, Quantized,
