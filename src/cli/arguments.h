@@ -33,6 +33,13 @@ struct OptionValue<graph::Head> {
 };
 
 template <>
+struct OptionValue<onnx::Layout> {
+  static constexpr const char* kPlaceholder = "NAME";
+  static onnx::Layout parse(const std::string& text) { return onnx::parse_layout(text); }
+  static std::string print(onnx::Layout value) { return std::string(onnx::layout_name(value)); }
+};
+
+template <>
 struct OptionValue<onnx::Precision> {
   static constexpr const char* kPlaceholder = "NAME";
   static onnx::Precision parse(const std::string& text) { return onnx::parse_precision(text); }

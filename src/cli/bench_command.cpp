@@ -61,6 +61,11 @@ int run_bench(const BenchArguments& arguments, Context& context) {
          fmt::format("{:.1f}", row.latency.throughput_fps), fmt::format("{:.3f}", row.ratio.median),
          fmt::format("{:.3f} to {:.3f}", row.ratio.low, row.ratio.high)});
   }
+  for (const pipeline::BenchRow& row : rows) {
+    if (row.ratio.low <= 1) continue;  // not beyond doubt
+    context.info("{} is slower than {}: {:.2f} times as long", row.path.string(),
+                 rows.front().path.string(), row.ratio.median);
+  }
   context.result(pipeline::bench_json(rows), format_table(table));
   return 0;
 }

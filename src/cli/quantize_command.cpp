@@ -17,6 +17,10 @@ void QuantizationArguments::declare_settings(Options& o) {
   o.add("method", &method, "how weights are rounded; several compose: a,b");
   o.add("preset", &preset, "reference repeats the choices of the published reference pipeline")
       .one_of({"none", "reference"});
+  o.add("layout", &layout,
+        "of the file: qcdq, int4 (4-bit weights take 4 bits; opset 21 at least), deploy (8-bit "
+        "activations placed for the runtime's integer kernels)")
+      .one_of({"qcdq", "int4", "deploy"});
   o.add("effort", &effort, "of methods beyond nearest").one_of({"fast", "normal", "max"});
   o.add("budget", &budget, "seconds that methods may take; 0: no limit").at_least(0);
   o.add_tree(

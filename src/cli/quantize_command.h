@@ -15,6 +15,7 @@ struct QuantizationArguments {
   std::string preset = "none";
   std::string defaults;  // YAML, see quant/config.h
   std::string layers;
+  onnx::Layout layout = onnx::Layout::kQcdq;
   std::string effort = "fast";
   double budget = 0;  // seconds; 0: no limit
   std::filesystem::path calib;

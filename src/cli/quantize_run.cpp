@@ -75,6 +75,7 @@ void QuantizationArguments::apply(const std::string& scheme,
   options.config.scheme = quant::parse_scheme(scheme);
   options.config.method = method;
   options.config.preset = quant::parse_preset(preset);
+  options.layout = layout;
   options.effort = quant::parse_effort(effort);
   if (budget > 0) options.seconds = budget;
   options.calibration.source = calib;

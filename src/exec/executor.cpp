@@ -8,6 +8,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -55,6 +56,11 @@ class Executor::Impl {
     quantization_.resize(nodes_.size());
     for (const auto& [name, tensor] : graph.parameters) set_parameter(name, tensor);
     for (const auto& [name, annotation] : graph.quantization) set_quantization(name, annotation);
+    value_quantization_.resize(value_count_);
+    for (size_t i = 0; i < value_count_; ++i) {
+      const auto found = graph.value_quantization.find(graph.values[i].name);
+      if (found != graph.value_quantization.end()) value_quantization_[i] = found->second;
+    }
     plan_lifetimes();
   }
 
@@ -207,7 +213,7 @@ class Executor::Impl {
       at::Tensor input = inputs[i].to(device_, scalar_type(options_.precision));
       // Convolutions run faster, and change layout less often, with channels innermost.
       if (input.dim() == 4) input = input.contiguous(at::MemoryFormat::ChannelsLast);
-      values[inputs_[i]] = input;
+      values[inputs_[i]] = quantized_value(inputs_[i], input);
     }
     return values;
   }
@@ -224,6 +230,13 @@ class Executor::Impl {
       for (const graph::ValueId input : nodes_[i].inputs) value_needed[input] = true;
     }
     return needed;
+  }
+
+  // What readers of a value get.
+  at::Tensor quantized_value(graph::ValueId id, const at::Tensor& value) const {
+    const auto& q = value_quantization_[id];
+    if (!q || !options_.fake_quantize) return value;
+    return exec::fake_quantize(value, q->scale[0], q->zero_point[0], q->qmin, q->qmax);
   }
 
   void step(size_t i, std::vector<at::Tensor>& values) {
@@ -249,7 +262,9 @@ class Executor::Impl {
     const NodeParameters used{weights_[i],     own.bias,  own.running_mean,
                               own.running_var, own.value, scalar_type(options_.precision)};
     const std::vector<at::Tensor> outputs = apply(node, used, inputs);
-    for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
+    for (size_t k = 0; k < outputs.size(); ++k) {
+      values[node.outputs[k]] = quantized_value(node.outputs[k], outputs[k]);
+    }
     if (tapped) tap_(node, seen, outputs);
   }
 
@@ -271,10 +286,11 @@ class Executor::Impl {
   ExecutorOptions options_;
   c10::Device device_;
   std::unordered_map<std::string, size_t> index_;
-  std::vector<NodeParameters> parameters_;             // by node
-  std::vector<at::Tensor> weights_;                    // by node, fake-quantized
-  std::vector<graph::ConvQuantization> quantization_;  // by node
-  std::vector<int> last_use_;                          // by value
+  std::vector<NodeParameters> parameters_;                           // by node
+  std::vector<at::Tensor> weights_;                                  // by node, fake-quantized
+  std::vector<graph::ConvQuantization> quantization_;                // by node
+  std::vector<std::optional<graph::Quantizer>> value_quantization_;  // by value
+  std::vector<int> last_use_;                                        // by value
   Tap tap_;
   std::vector<bool> tapped_;
   int64_t last_tap_ = -1;

@@ -163,6 +163,14 @@ void check(const Graph& graph) {
                    [&] { check(*annotation.weight, graph.parameter(name + ".weight").shape()); });
     }
   }
+  for (const auto& [name, quantizer] : graph.value_quantization) {
+    if (!value_names.contains(name)) fail("quantization annotates {}, which is no value", name);
+    if (quantizer.per_channel()) fail("{}: values are quantized per tensor", name);
+    with_context(name, [&] { check(quantizer, Shape{}); });
+    for (const ValueId output : graph.outputs) {
+      if (graph.values[output].name == name) fail("output {} is quantized", name);
+    }
+  }
 }
 
 }  // namespace yoloquant::graph

@@ -48,6 +48,9 @@ struct Graph {
   std::vector<ValueId> outputs;
   TensorMap parameters;                                  // "NODE.weight" -> float32 tensor
   std::map<std::string, ConvQuantization> quantization;  // conv node name -> annotation
+  // Value name -> quantizer for the whole tensor: readers of the value get it quantized and
+  // dequantized. Beside, not instead of, what convs do with their own input.
+  std::map<std::string, Quantizer> value_quantization;
   Metadata metadata;
 
   ValueId add_value(std::string name);

@@ -190,6 +190,9 @@ Graph remove_dead_code(const Graph& source) {
                 [&](const auto& p) { return !names.contains(owner_of(p.first)); });
   std::erase_if(graph.quantization, [&](const auto& q) { return !names.contains(q.first); });
   compact_values(graph);
+  std::set<std::string> values;
+  for (const Value& value : graph.values) values.insert(value.name);
+  std::erase_if(graph.value_quantization, [&](const auto& q) { return !values.contains(q.first); });
   return graph;
 }
 

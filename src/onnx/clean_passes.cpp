@@ -338,9 +338,13 @@ bool share_initializers(pb::GraphProto& graph) {
 
 void use_raw_data(pb::GraphProto& graph) {
   for (auto& tensor : *graph.mutable_initializer()) {
-    if (tensor.has_raw_data() || !tensor_type(tensor.data_type())) continue;
+    if (tensor.has_raw_data()) continue;
     const std::string name = tensor.name();
-    tensor = to_proto(name, from_proto(tensor));
+    if (is_packed(tensor.data_type())) {
+      tensor = to_packed_proto(name, from_proto(tensor));
+    } else if (tensor_type(tensor.data_type())) {
+      tensor = to_proto(name, from_proto(tensor));
+    }
   }
 }
 

@@ -1,8 +1,6 @@
-#include <algorithm>
-
 #include "base/error.h"
+#include "onnx/lower_quantizer.h"
 #include "onnx/lowering.h"
-#include "onnx/tensor_proto.h"
 
 namespace yoloquant::onnx {
 
@@ -10,97 +8,17 @@ using graph::Quantizer;
 
 namespace {
 
-constexpr float kMinNormalHalf = 6.103515625e-05F;  // 2^-14
-constexpr float kMaxHalf = 65504.0F;
-
-// float16 scales exist from opset 19 on. Tiny ones would lose their digits as subnormals, so such a
-// quantizer keeps float32 scales, with a Cast after it.
-DType scale_type(const LoweringContext& at, const Quantizer& quantizer) {
-  if (at.dtype == DType::kFloat32 || at.builder.opset() < 19) return DType::kFloat32;
-  const bool fits = std::ranges::all_of(
-      quantizer.scale, [](float s) { return s >= kMinNormalHalf && s <= kMaxHalf; });
-  return fits ? at.dtype : DType::kFloat32;
-}
-
-Tensor int8_tensor(Shape shape, const std::vector<int32_t>& values, DType dtype) {
-  Tensor tensor(dtype, std::move(shape));
-  std::ranges::transform(values, tensor.mutable_bytes().begin(),
-                         [](int32_t value) { return static_cast<std::byte>(value & 0xFF); });
-  return tensor;
-}
-
-std::string cast(const LoweringContext& at, const std::string& suffix, const std::string& value,
-                 DType from, DType to) {
-  if (from == to) return value;
-  return at.aux("Cast", suffix, {value}, {{"to", int64_t{onnx_type(to)}}});
-}
-
-// The names of a quantizer's constants, and what its nodes need besides.
-struct Parameters {
-  std::string scale;
-  std::string zero_point;
-  Attributes attributes;
-  DType scale_dtype;
-  DType code_dtype;
-};
-
-Parameters write_parameters(const LoweringContext& at, const Quantizer& quantizer,
-                            const std::string& part, DType code_dtype) {
-  const auto count = static_cast<int64_t>(quantizer.scale.size());
-  const Shape shape = quantizer.per_channel() ? Shape{count} : Shape{};
-  Parameters result{.scale = {},
-                    .zero_point = {},
-                    .attributes = {},
-                    .scale_dtype = scale_type(at, quantizer),
-                    .code_dtype = code_dtype};
-  const std::string name = at.node.name + "." + part;
-  result.scale = at.builder.initializer(
-      name + "_scale", Tensor::from<float>(shape, quantizer.scale).to(result.scale_dtype));
-  result.zero_point = at.builder.constant(fmt::format("zero_point_{}", dtype_name(code_dtype)),
-                                          int8_tensor(shape, quantizer.zero_point, code_dtype));
-  if (quantizer.per_channel()) result.attributes = {{"axis", int64_t{quantizer.axis}}};
-  return result;
-}
-
-std::string clip(const LoweringContext& at, const std::string& suffix, const std::string& codes,
-                 const Quantizer& quantizer, DType code_dtype) {
-  const std::string_view type = dtype_name(code_dtype);
-  return at.aux("Clip", suffix,
-                {codes,
-                 at.builder.constant(fmt::format("{}_{}", type, quantizer.qmin),
-                                     int8_tensor({}, {quantizer.qmin}, code_dtype)),
-                 at.builder.constant(fmt::format("{}_{}", type, quantizer.qmax),
-                                     int8_tensor({}, {quantizer.qmax}, code_dtype))});
-}
-
 std::string quantized_weight(const LoweringContext& at, const Quantizer& quantizer) {
   const std::string name = at.node.name + ".weight";
-  const Tensor codes = graph::quantize(at.graph.parameter(name), quantizer);
-  const Parameters parameters = write_parameters(at, quantizer, "weight", codes.dtype());
-  const std::string clipped =
-      clip(at, "weight/Clip", at.builder.initializer(name, codes), quantizer, codes.dtype());
-  const std::string value =
-      at.aux("DequantizeLinear", "weight/DequantizeLinear",
-             {clipped, parameters.scale, parameters.zero_point}, parameters.attributes);
-  return cast(at, "weight/Cast", value, parameters.scale_dtype, at.dtype);
+  return QuantizerWriter(at.builder, at.dtype, at.node.name + "/weight", name)
+      .weight(at.graph.parameter(name), quantizer, at.layout);
 }
 
-// QuantizeLinear and DequantizeLinear on the conv's input. QuantizeLinear saturates to the full
-// 8-bit range only, so a narrower range takes a Clip on the codes.
 std::string quantized_input(const LoweringContext& at, const Quantizer& quantizer) {
   graph::check(quantizer, at.input_shape(0));
   if (quantizer.per_channel() && at.builder.opset() < 13) fail("per-channel input quantization");
-  const DType code_dtype = quantizer.is_signed() ? DType::kInt8 : DType::kUInt8;
-  const Parameters parameters = write_parameters(at, quantizer, "input", code_dtype);
-  const std::string input = cast(at, "input/Cast", at.inputs[0], at.dtype, parameters.scale_dtype);
-  const std::vector<std::string> scale{parameters.scale, parameters.zero_point};
-  std::string codes = at.aux("QuantizeLinear", "input/QuantizeLinear", {input, scale[0], scale[1]},
-                             parameters.attributes);
-  const bool full_range = quantizer.qmax - quantizer.qmin == 255;
-  if (!full_range) codes = clip(at, "input/Clip", codes, quantizer, code_dtype);
-  const std::string value = at.aux("DequantizeLinear", "input/DequantizeLinear",
-                                   {codes, scale[0], scale[1]}, parameters.attributes);
-  return cast(at, "input/Cast_1", value, parameters.scale_dtype, at.dtype);
+  return QuantizerWriter(at.builder, at.dtype, at.node.name + "/input", at.node.name + ".input")
+      .fake_quantize(at.inputs[0], quantizer);
 }
 
 }  // namespace

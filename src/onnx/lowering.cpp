@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "onnx/lower_quantizer.h"
 #include "onnx/tensor_proto.h"
 
 namespace yoloquant::onnx {
@@ -66,6 +67,16 @@ bool Lowering::is_output(ValueId id) const {
   return std::ranges::find(graph_.outputs, id) != graph_.outputs.end();
 }
 
+// QuantizeLinear and DequantizeLinear behind a value that the graph says is quantized.
+void Lowering::quantize_value(ValueId id) {
+  const std::string& name = graph_.values[id].name;
+  const auto found = graph_.value_quantization.find(name);
+  if (found == graph_.value_quantization.end()) return;
+  Emitted& value = emitted_[id];
+  value.quantized =
+      QuantizerWriter(builder_, value.dtype, name, name).fake_quantize(value.name, found->second);
+}
+
 void Lowering::lower_inputs() {
   for (const ValueId id : graph_.inputs) {
     Emitted& value = emitted_[id];
@@ -76,6 +87,7 @@ void Lowering::lower_inputs() {
                                 {{"to", int64_t{onnx_type(DType::kFloat16)}}});
       value.dtype = DType::kFloat16;
     }
+    quantize_value(id);
   }
 }
 
@@ -106,7 +118,8 @@ bool Lowering::is_float(ValueId id) const { return is_floating_point(graph_.valu
 std::string Lowering::use(ValueId id, DType wanted) {
   Emitted& value = emitted_[id];
   const DType dtype = is_float(id) ? wanted : graph_.values[id].dtype;
-  if (value.constant == nullptr && value.dtype == dtype) return value.name;
+  const std::string& source = value.quantized.empty() ? value.name : value.quantized;
+  if (value.constant == nullptr && value.dtype == dtype) return source;
   const auto [place, is_new] = value.as.try_emplace(dtype);
   std::string& name = place->second;
   if (!is_new) return name;
@@ -116,7 +129,7 @@ std::string Lowering::use(ValueId id, DType wanted) {
     const Tensor tensor = convert(*value.constant, dtype, own);
     name = builder_.initializer(own + ".value", tensor);
   } else {
-    name = builder_.add("Cast", fmt::format("{}/{}", own, dtype_name(dtype)), {value.name},
+    name = builder_.add("Cast", fmt::format("{}/{}", own, dtype_name(dtype)), {source},
                         {{"to", int64_t{onnx_type(dtype)}}});
   }
   return name;
@@ -183,9 +196,7 @@ struct Lowering::Rules {
     at.emit("Transpose", {at.inputs[0]}, {{"perm", op.permutation}});
   }
   void operator()(const graph::MatMul&) const { at.emit("MatMul", at.inputs); }
-  void operator()(const graph::Softmax& op) const {
-    at.emit("Softmax", {at.inputs[0]}, {{"axis", op.axis}});
-  }
+  void operator()(const graph::Softmax& op) const { lower_softmax(at, op); }
   void operator()(const graph::Constant&) const {}  // an initializer where it is used
   void operator()(const graph::Slice& op) const { lower_slice(at, op); }
   void operator()(const graph::Gather& op) const {
@@ -212,7 +223,7 @@ struct Lowering::Rules {
 
 void Lowering::lower(const Node& node) {
   const DType dtype = work_type(node);
-  LoweringContext context{graph_, node, builder_, dtype, options_.dynamic, {}, {}};
+  LoweringContext context{graph_, node, builder_, dtype, options_.dynamic, options_.layout, {}, {}};
   const bool only_shapes = std::holds_alternative<graph::AnchorGrid>(node.op);
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const ValueId id = node.inputs[i];
@@ -233,6 +244,7 @@ void Lowering::lower(const Node& node) {
     }
   }
   std::visit(Rules{context}, node.op);
+  for (const ValueId id : node.outputs) quantize_value(id);
 }
 
 void Lowering::lower_outputs() {

@@ -24,6 +24,7 @@ class Lowering {
   // What became of a value: its ONNX name and type. Constants have no type of their own.
   struct Emitted {
     std::string name;
+    std::string quantized;  // what readers get where the value is quantized; else ""
     DType dtype = DType::kFloat32;
     const Tensor* constant = nullptr;
     std::map<DType, std::string> as;  // the value in other types
@@ -38,6 +39,7 @@ class Lowering {
   bool is_float(graph::ValueId id) const;
   // ONNX name of a value, a float one in the wanted type; makes a Cast where needed.
   std::string use(graph::ValueId id, DType wanted);
+  void quantize_value(graph::ValueId id);
   void lower_inputs();
   void lower(const graph::Node& node);
   void lower_outputs();
@@ -55,6 +57,7 @@ struct LoweringContext {
   ModelBuilder& builder;
   DType dtype;                       // of the node's float inputs and outputs
   bool dynamic;                      // sizes are not known: compute them in the file
+  Layout layout;                     // of quantized convs
   std::vector<std::string> inputs;   // ONNX names; floats are in `dtype`
   std::vector<std::string> outputs;  // reserved ONNX names
 
@@ -75,6 +78,7 @@ struct LoweringContext {
 Tensor convert(const Tensor& tensor, DType dtype, const std::string& name);
 
 void lower_conv(const LoweringContext& context, const graph::Conv& conv);
+void lower_softmax(const LoweringContext& context, const graph::Softmax& softmax);
 void lower_reshape(const LoweringContext& context, const graph::Reshape& reshape);
 void lower_anchor_grid(const LoweringContext& context, const graph::AnchorGrid& grid);
 void lower_slice(const LoweringContext& context, const graph::Slice& slice);

@@ -102,6 +102,12 @@ std::string ModelBuilder::initializer(const std::string& name, const Tensor& ten
   return taken;
 }
 
+std::string ModelBuilder::packed_initializer(const std::string& name, const Tensor& codes) {
+  std::string taken = take(value_names_, name);
+  *model_.mutable_graph()->add_initializer() = to_packed_proto(taken, codes);
+  return taken;
+}
+
 void ModelBuilder::define(const std::string& name, const Tensor& tensor) {
   *model_.mutable_graph()->add_initializer() = to_proto(name, tensor);
 }

@@ -46,6 +46,8 @@ class ModelBuilder {
 
   // A weight under a name of its own.
   std::string initializer(const std::string& name, const Tensor& tensor);
+  // 4-bit codes (int8 or uint8) as INT4 or UINT4.
+  std::string packed_initializer(const std::string& name, const Tensor& codes);
   // The value of a reserved name.
   void define(const std::string& name, const Tensor& tensor);
   // A small constant: equal ones are stored once, as KIND, KIND_1, ...

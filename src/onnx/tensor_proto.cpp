@@ -40,6 +40,10 @@ std::optional<DType> tensor_type(int data_type) {
   return std::nullopt;
 }
 
+bool is_packed(int data_type) {
+  return data_type == pb::TensorProto::INT4 || data_type == pb::TensorProto::UINT4;
+}
+
 std::string data_type_name(int data_type) {
   if (const auto dtype = tensor_type(data_type)) return std::string(dtype_name(*dtype));
   if (!pb::TensorProto::DataType_IsValid(data_type)) return fmt::format("type {}", data_type);
@@ -88,6 +92,23 @@ pb::TensorProto to_proto(const std::string& name, const Tensor& tensor) {
   for (const int64_t dim : tensor.shape()) proto.add_dims(dim);
   const auto bytes = tensor.bytes();
   proto.set_raw_data(bytes.data(), bytes.size());
+  return proto;
+}
+
+pb::TensorProto to_packed_proto(const std::string& name, const Tensor& codes) {
+  pb::TensorProto proto;
+  proto.set_name(name);
+  proto.set_data_type(codes.dtype() == DType::kInt8 ? pb::TensorProto::INT4
+                                                    : pb::TensorProto::UINT4);
+  for (const int64_t dim : codes.shape()) proto.add_dims(dim);
+  const auto bytes = codes.bytes();
+  std::string packed((bytes.size() + 1) / 2, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const auto code = static_cast<unsigned>(bytes[i]) & 0xFU;
+    packed[i / 2] = static_cast<char>(static_cast<unsigned char>(packed[i / 2]) |
+                                      (i % 2 == 0 ? code : code << 4U));
+  }
+  proto.set_raw_data(std::move(packed));
   return proto;
 }
 
@@ -160,6 +181,22 @@ Tensor from_int32_field(DType dtype, const pb::TensorProto& proto) {
   }
 }
 
+// INT4 and UINT4, from raw_data or from int32_data, of which each entry holds one byte.
+Tensor unpack(const pb::TensorProto& proto) {
+  const bool is_signed = proto.data_type() == pb::TensorProto::INT4;
+  Tensor codes(is_signed ? DType::kInt8 : DType::kUInt8, dims_of(proto));
+  const auto out = codes.mutable_bytes();
+  for (size_t i = 0; i < out.size(); ++i) {
+    const auto byte =
+        proto.has_raw_data()
+            ? static_cast<unsigned char>(proto.raw_data()[i / 2])
+            : static_cast<unsigned char>(proto.int32_data(static_cast<int>(i / 2)) & 0xFF);
+    const int code = i % 2 == 0 ? byte & 0xF : byte >> 4;
+    out[i] = static_cast<std::byte>(is_signed && code > 7 ? code - 16 : code);
+  }
+  return codes;
+}
+
 }  // namespace
 
 std::string data_problem(const pb::TensorProto& proto) {
@@ -196,11 +233,13 @@ Tensor from_proto(const pb::TensorProto& proto) {
     fail("tensor '{}' {}", proto.name(), problem);
   }
   const auto dtype = tensor_type(proto.data_type());
-  if (!dtype)
+  if (!dtype && !is_packed(proto.data_type())) {
     fail("tensor '{}': type {} is not supported", proto.name(), data_type_name(proto.data_type()));
+  }
   if (proto.data_location() == pb::TensorProto::EXTERNAL) {
     fail("tensor '{}': its external data was not loaded", proto.name());
   }
+  if (!dtype) return unpack(proto);
   const Shape shape = dims_of(proto);
   if (proto.has_raw_data()) {
     const std::string& raw = proto.raw_data();

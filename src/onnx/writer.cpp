@@ -26,6 +26,27 @@ std::string_view precision_name(Precision precision) {
   return precision == Precision::kFloat32 ? "fp32" : "fp16";
 }
 
+Layout parse_layout(std::string_view name) {
+  for (const Layout layout : {Layout::kQcdq, Layout::kInt4, Layout::kDeploy}) {
+    if (layout_name(layout) == name) return layout;
+  }
+  fail_usage("unknown layout '{}': use qcdq, int4 or deploy", name);
+}
+
+std::string_view layout_name(Layout layout) {
+  switch (layout) {
+    case Layout::kQcdq:
+      return "qcdq";
+    case Layout::kInt4:
+      return "int4";
+    case Layout::kDeploy:
+      return "deploy";
+  }
+  return "";
+}
+
+int least_opset(Layout layout) { return layout == Layout::kInt4 ? 21 : kMinOpset; }
+
 namespace {
 
 const std::vector<std::string> kInputSymbols{"batch", "height", "width"};
@@ -34,6 +55,10 @@ const std::vector<std::string> kOutputSymbols{"batch", "anchors", "detections"};
 void check_options(const Graph& graph, const WriteOptions& options) {
   if (options.opset < kMinOpset || options.opset > kMaxOpset) {
     fail_usage("opset {} is not supported: use {}..{}", options.opset, kMinOpset, kMaxOpset);
+  }
+  if (options.opset < least_opset(options.layout)) {
+    fail_usage("layout {} needs opset {} or newer", layout_name(options.layout),
+               least_opset(options.layout));
   }
   graph::check(graph);
   if (graph.inputs.empty() || graph.outputs.empty()) fail("the graph has no inputs or no outputs");

@@ -18,13 +18,24 @@ enum class Layout : uint8_t {
   // int8 codes -> Clip(qmin, qmax) -> DequantizeLinear -> Conv, and QuantizeLinear ->
   // DequantizeLinear on the conv's input when that is quantized. 4-bit codes are stored as int8.
   kQcdq,
+  // Codes of at most 4 bits are INT4 or UINT4 initializers, two in a byte, others int8; no Clip on
+  // weights, whose codes are constants within their range. Inputs as in kQcdq.
+  kInt4,
+  // For integer kernels: int8 codes -> DequantizeLinear -> Conv, no Clip on weights, and a Softmax
+  // over an inner axis written as its parts. REQUIRES: activations quantized by value
+  // (Graph::value_quantization), as quant::integer_graph makes them.
+  kDeploy,
 };
+Layout parse_layout(std::string_view name);  // "qcdq", "int4", "deploy"; Error (usage)
+std::string_view layout_name(Layout layout);
+// The first operator set that has what the layout uses: 13; 21 for kInt4.
+int least_opset(Layout layout);
 
 struct WriteOptions {
   // kFloat16: weights and features are float16; inputs, outputs and box decoding (pixel coordinates
   // need more than float16's 11 bits) stay float32.
   Precision precision = Precision::kFloat32;
-  int opset = 13;        // 13..21; a graph with opaque nodes takes their newer one
+  int opset = 13;        // least_opset(layout)..21; opaque nodes may ask for a newer one
   bool dynamic = false;  // batch, height and width symbolic; the file then runs at any legal size
   Layout layout = Layout::kQcdq;
 };

@@ -1,5 +1,6 @@
 #include "pipeline/quantize.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "pipeline/verify.h"
 #include "pipeline/write_checked.h"
 #include "quant/image_calibration_data.h"
+#include "quant/integer_graph.h"
 #include "quant/quantize.h"
 
 namespace yoloquant::pipeline {
@@ -35,6 +37,11 @@ bool has_source(const CalibrationListOptions& options) {
   return !options.source.empty() || !options.coco_root.empty();
 }
 
+// Layouts for speed take RepVGGDW's branches together, the others keep the definition's convs.
+graph::Branches branches_of(onnx::Layout layout) {
+  return layout == onnx::Layout::kDeploy ? graph::Branches::kMerge : graph::Branches::kKeep;
+}
+
 quant::QuantizeOptions quant_options(const QuantizeOptions& options) {
   quant::QuantizeOptions result;
   result.calibration.batch = options.batch;
@@ -42,6 +49,7 @@ quant::QuantizeOptions quant_options(const QuantizeOptions& options) {
   result.effort = options.effort;
   result.seconds = options.seconds;
   result.seed = options.seed;
+  result.branches = branches_of(options.layout);
   return result;
 }
 
@@ -104,6 +112,7 @@ void check_options(const QuantizeOptions& options) {
   if (options.bit_budget.given() && !has_source(options.calibration)) {
     fail_usage("bits by layer are chosen on images: name a list file or a folder (--calib)");
   }
+  check_layout(options);
   if (needs_images(options.config) && !has_source(options.calibration)) {
     fail_usage("{} {} needs images: name a list file or a folder (--calib)",
                quant::scheme_name(options.config.scheme), options.config.method);
@@ -136,6 +145,17 @@ nlohmann::ordered_json layer_json(const quant::LayerReport& layer) {
 
 }  // namespace
 
+void check_layout(const QuantizeOptions& options) {
+  if (options.layout != onnx::Layout::kDeploy) return;
+  if (options.config.scheme.activation_bits != 8) {
+    fail_usage("layout deploy is for 8-bit activations, not {}",
+               quant::scheme_name(options.config.scheme));
+  }
+  if (options.precision != onnx::Precision::kFloat32) {
+    fail_usage("layout deploy keeps float32 beside its integers: use --precision fp32");
+  }
+}
+
 QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::path& out,
                              const QuantizeOptions& options, Progress& progress) {
   check_options(options);
@@ -146,18 +166,25 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   if (has_source(options.calibration)) list = choose_calibration_images(options.calibration);
 
   const graph::Graph reference =
-      inference_graph(model, quantized_head(model, options.head), graph::Branches::kKeep,
+      inference_graph(model, quantized_head(model, options.head), branches_of(options.layout),
                       {1, options.image_height, options.image_width});
   quant::ImageCalibrationData images(list, loader_options(reference, options.threads));
   const Clock::time_point start = Clock::now();
   quant::QuantizationResult quantized =
       quantize_graph(model, reference, options, images, result, progress);
+  if (options.layout == onnx::Layout::kDeploy) {
+    quantized.graph = quant::integer_graph(quantized.graph, options.config, images,
+                                           quant_options(options).calibration, progress);
+  }
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   result.layers = std::move(quantized.layers);
   if (needs_images(options.config)) result.calibration_images = images.size();
 
   const onnx::WriteOptions write_options{
-      .precision = options.precision, .opset = options.opset, .dynamic = options.dynamic};
+      .precision = options.precision,
+      .opset = std::max(options.opset, onnx::least_opset(options.layout)),
+      .dynamic = options.dynamic,
+      .layout = options.layout};
   AtomicFile file(out);
   result.check = write_checked(quantized.graph, file.temporary_path(), write_options);
   if (options.verify_images > 0) {

@@ -39,7 +39,8 @@ struct QuantizeOptions {
   double seconds = std::numeric_limits<double>::infinity();  // that methods may take
   uint64_t seed = 0;                                         // of methods
 
-  int opset = 13;
+  onnx::Layout layout = onnx::Layout::kQcdq;
+  int opset = 13;                                         // raised to what the layout needs
   onnx::Precision precision = onnx::Precision::kFloat32;  // of what stays float
   bool dynamic = false;
   int64_t image_height = 0;  // pixels; 0: the model's own (640)
@@ -100,6 +101,9 @@ struct QuantizeResult {
 // sense, Error otherwise; `out` is then as it was before.
 QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::path& out,
                              const QuantizeOptions& options, Progress& progress = Progress::none());
+
+// Throws Error (usage) when the layout cannot hold what the options ask for.
+void check_layout(const QuantizeOptions& options);
 
 // {"images", "provider", "optimized": {"max_box_pixels", ...}, "unoptimized", "quantization", ...}
 nlohmann::ordered_json verification_json(const Verification& verification);

@@ -39,6 +39,7 @@ void emit_quantize(YAML::Emitter& out, const QuantizeOptions& o) {
   out << YAML::Key << "calib_seed" << YAML::Value << o.calibration.seed;
   out << YAML::Key << "effort" << YAML::Value << std::string(quant::effort_name(o.effort));
   out << YAML::Key << "seed" << YAML::Value << o.seed;
+  out << YAML::Key << "layout" << YAML::Value << std::string(onnx::layout_name(o.layout));
   out << YAML::Key << "opset" << YAML::Value << o.opset;
   out << YAML::Key << "precision" << YAML::Value << std::string(onnx::precision_name(o.precision));
   out << YAML::Key << "dynamic" << YAML::Value << o.dynamic;

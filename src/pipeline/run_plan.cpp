@@ -82,6 +82,8 @@ RunPlan plan_run(const RunOptions& options) {
   }
   for (const std::string& scheme : o.schemes) {
     PlannedVariant variant = plan_scheme(plan.name, scheme);
+    o.quantize.config.scheme = *variant.scheme;
+    check_layout(o.quantize);
     const bool twice = std::ranges::any_of(
         plan.variants, [&](const PlannedVariant& other) { return other.name == variant.name; });
     if (!twice) plan.variants.push_back(std::move(variant));

@@ -104,6 +104,7 @@ Stage quantize_stage(const RunPlan& plan, const PlannedVariant& variant, RunMode
                    {"effort", quant::effort_name(options.effort)},
                    {"seconds", finite_or_null(options.seconds)},
                    {"seed", options.seed},
+                   {"layout", onnx::layout_name(options.layout)},
                    {"opset", options.opset},
                    {"precision", onnx::precision_name(options.precision)},
                    {"dynamic", options.dynamic},

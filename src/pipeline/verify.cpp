@@ -36,8 +36,9 @@ constexpr double kFlipFraction = 3;
 // ONNX Runtime approximates the sigmoid to about 1e-8, which is much for scores that are all tiny.
 constexpr double kInvisibleScore = 1e-6;
 
-bool quantizes_inputs(const graph::Graph& graph) {
-  return std::ranges::any_of(graph.quantization,
+bool quantizes_activations(const graph::Graph& graph) {
+  return !graph.value_quantization.empty() ||
+         std::ranges::any_of(graph.quantization,
                              [](const auto& entry) { return entry.second.input.has_value(); });
 }
 
@@ -221,7 +222,7 @@ Verification verify_quantized(const graph::Graph& annotated, const graph::Graph&
   const double floor = options.float16 ? kHalfBound : kFloatBound;
   result.bound_box = floor;
   result.bound_score = floor;
-  if (quantizes_inputs(annotated)) {
+  if (quantizes_activations(annotated)) {
     result.bound_box = std::max(floor, kFlipFraction * result.quantization.relative_box);
     result.bound_score = std::max(floor, kFlipFraction * result.quantization.relative_score);
   }

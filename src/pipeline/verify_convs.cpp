@@ -33,6 +33,10 @@ graph::Graph alone(const graph::Graph& graph, const graph::Node& node, const Sha
     if (found != graph.parameters.end()) single.parameters.insert(*found);
   }
   single.quantization.insert(*graph.quantization.find(node.name));
+  const auto quantizer = graph.value_quantization.find(value_name(graph, node.inputs.at(0)));
+  if (quantizer != graph.value_quantization.end()) {
+    single.value_quantization["input"] = quantizer->second;
+  }
   graph::infer_shapes(single);
   return single;
 }

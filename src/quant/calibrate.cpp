@@ -81,19 +81,27 @@ std::set<std::string> convs_after_softmax(const graph::Graph& graph) {
   return result;
 }
 
+// What is observed at a node: its first input, or one of its outputs.
+struct Place {
+  std::string key;  // of the statistics
+  int output = -1;  // -1: the input
+};
+using Places = std::multimap<std::string, Place>;  // by node
+
 graph::Graph without_input_quantizers(const graph::Graph& graph) {
   graph::Graph copy = graph;
   for (auto& [name, annotation] : copy.quantization) annotation.input.reset();
+  copy.value_quantization.clear();
   return copy;
 }
 
 // Executors with taps, one a worker. On a CPU each runs on its share of the threads.
 class Observers {
  public:
-  Observers(const graph::Graph& graph, const std::vector<std::string>& convs,
-            const CalibrationOptions& options, bool with_histograms)
+  Observers(const graph::Graph& graph, const Places& places, const CalibrationOptions& options,
+            bool with_histograms)
       : graph_(graph),
-        convs_(convs),
+        places_(places),
         device_(exec::Executor(graph::Graph(), {.device = options.device}).device()),
         with_histograms_(with_histograms),
         all_threads_(at::get_num_threads()) {
@@ -121,7 +129,7 @@ class Observers {
   ActivationStatistics merged() const {
     ActivationStatistics result;
     for (const Worker& worker : workers_) {
-      for (const auto& [conv, observer] : worker.seen) result[conv].merge(observer);
+      for (const auto& [key, observer] : worker.seen) result[key].merge(observer);
     }
     return result;
   }
@@ -135,18 +143,27 @@ class Observers {
   void start(Worker& worker) const {
     worker.executor =
         std::make_unique<exec::Executor>(graph_, exec::ExecutorOptions{.device = device_});
+    std::vector<std::string> nodes;
+    for (const auto& [node, place] : places_) nodes.push_back(node);
     worker.executor->set_tap(
         [&worker, this](const graph::Node& node, const std::vector<at::Tensor>& inputs,
-                        const std::vector<at::Tensor>&) {
-          with_context("input of " + node.name,
-                       [&] { observe(inputs.at(0), worker.seen[node.name], with_histograms_); });
+                        const std::vector<at::Tensor>& outputs) {
+          const auto [first, last] = places_.equal_range(node.name);
+          for (auto entry = first; entry != last; ++entry) {
+            const Place& place = entry->second;
+            const bool is_input = place.output < 0;
+            with_context((is_input ? "input of " : "output of ") + node.name, [&] {
+              observe(is_input ? inputs.at(0) : outputs.at(static_cast<size_t>(place.output)),
+                      worker.seen[place.key], with_histograms_);
+            });
+          }
         },
-        convs_);
+        nodes);
     worker.executor->set_stop_after_taps(true);
   }
 
   const graph::Graph& graph_;
-  const std::vector<std::string>& convs_;
+  const Places& places_;
   std::string device_;
   bool with_histograms_;
   int all_threads_;
@@ -154,20 +171,14 @@ class Observers {
   std::vector<Worker> workers_;
 };
 
-}  // namespace
-
-ActivationStatistics observe_activations(const graph::Graph& graph,
-                                         const std::vector<std::string>& convs,
-                                         CalibrationData& images, const CalibrationOptions& options,
-                                         bool with_histograms, Progress& progress) {
-  ActivationStatistics statistics;
-  if (convs.empty()) return statistics;
+ActivationStatistics observe_places(const graph::Graph& graph, const Places& places,
+                                    CalibrationData& images, const CalibrationOptions& options,
+                                    bool with_histograms, Progress& progress) {
   const int64_t count =
       options.max_images > 0 ? std::min(options.max_images, images.size()) : images.size();
   if (count == 0) fail("calibration needs at least one image");
-  const Observation plan = quant::plan(graph, convs);
   const graph::Graph observed = without_input_quantizers(graph);
-  Observers observers(observed, plan.observed, options, with_histograms);
+  Observers observers(observed, places, options, with_histograms);
   int64_t done = 0;
   progress.start("calibrating activations", count);
   {
@@ -182,36 +193,74 @@ ActivationStatistics observe_activations(const graph::Graph& graph,
     pool.finish();
   }
   progress.finish();
-  const ActivationStatistics merged = observers.merged();
+  return observers.merged();
+}
+
+}  // namespace
+
+ActivationStatistics observe_activations(const graph::Graph& graph,
+                                         const std::vector<std::string>& convs,
+                                         CalibrationData& images, const CalibrationOptions& options,
+                                         bool with_histograms, Progress& progress) {
+  ActivationStatistics statistics;
+  if (convs.empty()) return statistics;
+  const Observation plan = quant::plan(graph, convs);
+  Places places;
+  for (const std::string& conv : plan.observed) places.emplace(conv, Place{.key = conv});
+  const ActivationStatistics merged =
+      observe_places(graph, places, images, options, with_histograms, progress);
   for (const auto& [conv, representative] : plan.representative) {
     statistics[conv] = merged.at(representative);
   }
   return statistics;
 }
 
-graph::Quantizer input_quantizer(const ActivationObserver& observer,
+ActivationStatistics observe_values(const graph::Graph& graph,
+                                    const std::vector<std::string>& values, CalibrationData& images,
+                                    const CalibrationOptions& options, bool with_histograms,
+                                    Progress& progress) {
+  if (values.empty()) return {};
+  const std::set<std::string> wanted(values.begin(), values.end());
+  Places places;
+  for (const graph::Node& node : graph.nodes) {
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const std::string& name = graph.values[static_cast<size_t>(node.outputs[i])].name;
+      if (wanted.contains(name)) places.emplace(node.name, Place{name, static_cast<int>(i)});
+    }
+  }
+  if (places.size() != wanted.size()) fail("a value to observe is made by no node");
+  return observe_places(graph, places, images, options, with_histograms, progress);
+}
+
+bool needs_histogram(const LayerSettings& settings) {
+  return settings.activation_range == RangeMethod::kPercentile ||
+         settings.activation_range == RangeMethod::kMse;
+}
+
+ActivationRange activation_range(const ActivationObserver& observer,
                                  const LayerSettings& settings) {
   const int bits = settings.activation_bits;
   if (bits < kMinActivationBits || bits > kMaxActivationBits) {
     fail("{} activation bits: 4 to 8 are supported", bits);
   }
-  ActivationRange range;
   switch (settings.activation_range) {
     case RangeMethod::kMinMax:
-      range = minmax_range(observer);
-      break;
+      return minmax_range(observer);
     case RangeMethod::kMeanMinMax:
-      range = mean_minmax_range(observer);
-      break;
+      return mean_minmax_range(observer);
     case RangeMethod::kPercentile:
-      range = percentile_range(observer, settings.percentile);
-      break;
+      return percentile_range(observer, settings.percentile);
     case RangeMethod::kMse:
-      range = mse_range(observer, bits, settings.symmetric,
-                        {settings.activation_norm, bits >= kBitsForWideRanges ? kLeastShare : 0.0});
-      break;
+      return mse_range(observer, bits, settings.symmetric,
+                       {settings.activation_norm, bits >= kBitsForWideRanges ? kLeastShare : 0.0});
   }
-  return activation_quantizer(range, bits, settings.symmetric);
+  fail("unknown range method");
+}
+
+graph::Quantizer input_quantizer(const ActivationObserver& observer,
+                                 const LayerSettings& settings) {
+  return activation_quantizer(activation_range(observer, settings), settings.activation_bits,
+                              settings.symmetric);
 }
 
 namespace {
@@ -258,8 +307,7 @@ ActivationStatistics calibrate_activations(graph::Graph& graph, const Quantizati
     const LayerSettings& own = settings.at(conv);
     if (!quantizes_input(own)) continue;
     convs.push_back(conv);
-    with_histograms = with_histograms || own.activation_range == RangeMethod::kPercentile ||
-                      own.activation_range == RangeMethod::kMse;
+    with_histograms = with_histograms || needs_histogram(own);
   }
   ActivationStatistics statistics =
       observe_activations(graph, convs, images, options, with_histograms, progress);

@@ -5,6 +5,7 @@
 
 #include "base/progress.h"
 #include "graph/graph.h"
+#include "quant/activation_range.h"
 #include "quant/calibration_data.h"
 #include "quant/config.h"
 #include "quant/observer.h"
@@ -35,6 +36,17 @@ ActivationStatistics observe_activations(const graph::Graph& graph,
                                          CalibrationData& images, const CalibrationOptions& options,
                                          bool with_histograms = true,
                                          Progress& progress = Progress::none());
+
+// The same for the values of these names, by name: what the nodes that make them give out. Ignores
+// input and value annotations. Throws Error for a name that no node makes.
+ActivationStatistics observe_values(const graph::Graph& graph,
+                                    const std::vector<std::string>& values, CalibrationData& images,
+                                    const CalibrationOptions& options, bool with_histograms = true,
+                                    Progress& progress = Progress::none());
+
+// The range that the settings ask for. Throws Error for activation bits that are not supported.
+ActivationRange activation_range(const ActivationObserver& observer, const LayerSettings& settings);
+bool needs_histogram(const LayerSettings& settings);
 
 // The input quantizer of a conv with these settings.
 graph::Quantizer input_quantizer(const ActivationObserver& observer, const LayerSettings& settings);

@@ -40,8 +40,11 @@ void add_accuracy(const Variant& variant, const Variant& baseline,
 // Why a variant may take longer than the baseline.
 std::string slow_reason(const Variant& variant) {
   if (quantizes_activations(variant)) {
-    return "the runtime does not fuse every quantized conv into integer arithmetic here; on this "
-           "hardware the gain is size, not speed";
+    const bool on_inputs_only = variant.op_counts.contains("Clip");  // layout qcdq
+    return on_inputs_only ? "convs with quantized inputs and float outputs do not run in integers; "
+                            "the gain is size, for speed try --layout deploy"
+                          : "the runtime does not fuse every quantized conv into integer "
+                            "arithmetic here; on this hardware the gain is size, not speed";
   }
   if (variant.op_counts.contains("DequantizeLinear")) {
     return "weights are dequantized at run time and the arithmetic stays float; the gain is size, "

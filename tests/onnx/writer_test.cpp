@@ -125,6 +125,39 @@ TEST(Writer, FilesOfAllKindsAreValid) {
   expect_valid(folder.path());
 }
 
+TEST(Writer, Int4FilesAreValidAndSmall) {
+  const test::TemporaryFolder folder;
+  Graph graph = test::formula_graph("yolov10n", Head::kOneToMany, 64, 64, Branches::kKeep);
+  const auto plain = static_cast<double>(serialize(graph).size());
+  test::annotate(graph, 4, true);
+  // 2 bits, 8 bits and unsigned 4 bits among them.
+  graph.quantization.at("model.1.conv").weight->qmin = -2;
+  graph.quantization.at("model.1.conv").weight->qmax = 1;
+  graph.quantization.at("model.2.cv1.conv").weight->qmin = -128;
+  graph.quantization.at("model.2.cv1.conv").weight->qmax = 127;
+  graph.quantization.at("model.23.dfl.conv").weight->qmin = 0;
+  graph.quantization.at("model.23.dfl.conv").weight->qmax = 15;
+  for (const Precision precision : {Precision::kFloat32, Precision::kFloat16}) {
+    const auto path = folder / fmt::format("{}.onnx", precision_name(precision));
+    write(graph, path, {.precision = precision, .opset = 21, .layout = Layout::kInt4});
+    const CheckReport report = check(path);
+    EXPECT_THAT(report.problems, IsEmpty());
+    EXPECT_EQ(report.ir_version, 10);
+    EXPECT_EQ(report.initializer_bytes.at("uint4"), 8);  // 16 codes
+    EXPECT_EQ(report.initializer_bytes.at("int8"),
+              graph.parameter("model.2.cv1.conv.weight").size());
+    EXPECT_FALSE(report.op_counts.contains("Clip"));
+    EXPECT_LT(static_cast<double>(report.file_bytes), 0.17 * plain);
+  }
+  expect_valid(folder.path());
+}
+
+TEST(Writer, Int4NeedsOpset21) {
+  const Graph graph = test::formula_graph("yolov10n", Head::kOneToMany);
+  EXPECT_THROW(serialize(graph, {.opset = 20, .layout = Layout::kInt4}), Error);
+  EXPECT_THROW(parse_layout("int5"), Error);
+}
+
 class EveryOpset : public testing::TestWithParam<int> {};
 
 TEST_P(EveryOpset, IsValid) {

@@ -107,6 +107,19 @@ TEST_F(QuantizeTest, FloatActivationsNeedNoImages) {
   EXPECT_THAT(error_of([&] { quantize("w8a8"); }), HasSubstr("--calib"));
 }
 
+// Verified against the simulator of the graph with quantized values, as other layouts are.
+TEST_F(QuantizeTest, LayoutDeploy) {
+  options_.layout = onnx::Layout::kDeploy;
+  const QuantizeResult result = quantize("w8a8");
+  EXPECT_LT(result.verification.worst_conv, 1e-5);
+  EXPECT_LE(result.verification.optimized.relative_score, result.verification.bound_score);
+  EXPECT_GT(count(result.check, "QuantizeLinear"), result.verification.convs);
+  EXPECT_EQ(count(result.check, "Clip"), 0);
+  EXPECT_THAT(error_of([&] { quantize("w8a16"); }), HasSubstr("8-bit activations"));
+  options_.layout = onnx::Layout::kInt4;
+  EXPECT_EQ(quantize("w4a16").check.opset, 21);
+}
+
 TEST_F(QuantizeTest, FailureLeavesTheOldFile) {
   write_file(folder_ / "q.onnx", "old");
   options_.config.rules.push_back({"no.such.layer", {}});

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "exec/executor.h"
+#include "onnx/check.h"
+#include "onnx/clean.h"
 #include "onnx/writer.h"
 #include "runtime/session.h"
 #include "support/models.h"
@@ -151,6 +153,57 @@ TEST_P(Quantized, FilesComputeWhatTheExecutorSimulates) {
     options.graph_optimization = optimized;
     const Tensor output = runtime::Session::from_bytes(file, options).run({image}).at(0);
     EXPECT_LT(test::relative_error(output, expected), param.tolerance) << optimized;
+  }
+}
+
+// The layouts hold the same codes and scales. With graph optimizations ONNX Runtime may take one
+// layout's conv into integers and not the other's.
+TEST(Layouts, Int4ComputesTheSameAsQcdq) {
+  graph::Graph graph = test::formula_graph("yolov10n", Head::kOneToMany);
+  const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+  for (const int bits : {2, 3, 4, 8}) {
+    test::annotate(graph, bits, true);
+    const std::string qcdq = onnx::serialize(graph);
+    const std::string int4 = onnx::serialize(graph, {.opset = 21, .layout = onnx::Layout::kInt4});
+    const std::string cleaned = onnx::clean_bytes(int4);
+    EXPECT_LE(cleaned.size(), int4.size());
+    for (const bool optimized : {false, true}) {
+      runtime::SessionOptions options = kCpu;
+      options.graph_optimization = optimized;
+      const auto run = [&](const std::string& file) {
+        return runtime::Session::from_bytes(file, options).run({image}).at(0);
+      };
+      const Tensor expected = run(qcdq);
+      const double bound = optimized ? 2e-2 : 0;
+      EXPECT_LE(test::relative_error(run(int4), expected), bound) << bits << optimized;
+      EXPECT_LE(test::relative_error(run(cleaned), expected), bound) << bits << optimized;
+    }
+  }
+}
+
+// Values quantized for all their readers; without graph optimizations the file rounds where the
+// executor does. With them ONNX Runtime's integer kernels may differ by a step here and there.
+TEST(Layouts, DeployComputesWhatTheExecutorSimulates) {
+  graph::Graph graph = test::formula_graph("yolov10n", Head::kOneToMany);
+  test::annotate(graph, 8, false);
+  for (const char* name : {"model.0.act", "model.1.conv", "model.1.act"}) {
+    graph.value_quantization[name] = {
+        .bits = 8, .qmin = 0, .qmax = 255, .axis = -1, .scale = {0.5F}, .zero_point = {51}};
+  }
+  const Tensor image = model::formula_tensor("images", {1, 3, 64, 64});
+  const Tensor expected = run_executor(graph, image);
+  graph::Graph floats = graph;
+  floats.value_quantization.clear();
+  const double effect = test::relative_error(run_executor(floats, image), expected);
+  ASSERT_GT(effect, 0);
+  const std::string file = onnx::serialize(graph, {.layout = onnx::Layout::kDeploy});
+  EXPECT_FALSE(onnx::check_bytes(file).op_counts.contains("Clip"));
+  EXPECT_EQ(onnx::check_bytes(file).op_counts.at("QuantizeLinear"), 3);
+  for (const bool optimized : {false, true}) {
+    runtime::SessionOptions options = kCpu;
+    options.graph_optimization = optimized;
+    const Tensor output = runtime::Session::from_bytes(file, options).run({image}).at(0);
+    EXPECT_LT(test::relative_error(output, expected), 0.5 * effect) << optimized;
   }
 }
 

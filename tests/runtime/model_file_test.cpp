@@ -131,6 +131,25 @@ TEST(Clean, KeepsQuantizersEvenWithConstantOperands) {
   EXPECT_EQ(count(after, "QuantizeLinear"), 1);
 }
 
+// 4-bit codes in int32_data, one byte an entry, go to raw_data and keep their values.
+TEST(Clean, KeepsPackedCodes) {
+  OnnxModel model(21);
+  model.proto.set_ir_version(10);
+  model.input("x", {5});
+  auto& codes = model.tensor<int8_t>("codes", {5}, {}, ::onnx::TensorProto::INT4);
+  codes.clear_raw_data();
+  for (const int byte : {0x81, 0x7F, 0x03}) codes.add_int32_data(byte);  // 1 -8 -1 7 3
+  model.floats("scale", {}, {0.5F});
+  model.node("DequantizeLinear", {"codes", "scale"}, {"w"});
+  model.node("Add", {"x", "w"}, {"y"});
+  model.output("y", {5});
+  const std::string cleaned = onnx::clean_bytes(model.bytes());
+  EXPECT_THAT(onnx::check_bytes(cleaned).warnings, IsEmpty());
+  const Tensor zero(DType::kFloat32, {5});
+  const Tensor sum = runtime::Session::from_bytes(cleaned, {}).run({zero}).at(0);
+  EXPECT_THAT(sum.data<float>(), testing::ElementsAre(0.5F, -4.0F, -0.5F, 3.5F, 1.5F));
+}
+
 TEST(Clean, OutputsKeepTheirNamesWhereNodesCannotGo) {
   OnnxModel model;
   model.input("x", {2});
