@@ -32,7 +32,7 @@ struct QuantizeOptions {
   // Bits of weights by layer within a budget, chosen by sensitivity before quantization; rules that
   // set bits keep the upper hand.
   BitBudget bit_budget;
-  int64_t sensitivity_images = 8;  // of the calibration images, to measure on; 0: all
+  int64_t sensitivity_images = 16;  // of the calibration images, to measure on; 0: all
 
   CalibrationListOptions calibration;  // read when activations are quantized or a method asks
   quant::Effort effort = quant::Effort::kFast;               // of methods beyond nearest

@@ -26,7 +26,7 @@ struct SensitivityOptions {
   quant::QuantizationConfig config;
   graph::Head head = graph::Head::kOneToMany;
   CalibrationListOptions calibration;  // ranges of activations, and methods
-  int64_t images = 8;                  // of these, on which layers are measured
+  int64_t images = 16;                 // of these, on which layers are measured
   std::vector<int> bits{3, 4, 6, 8};   // activations: those from 4
   bool activations = true;
   bool blocks = true;
