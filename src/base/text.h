@@ -24,5 +24,7 @@ std::string csv_field(const std::string& text);
 std::string human_bytes(double bytes);
 // 74.2 -> "1 min 14 s".
 std::string human_seconds(double seconds);
+// "90", "90s", "10m", "1.5h" -> seconds. Error (usage) for anything else, and for nothing or less.
+double parse_seconds(const std::string& text);
 
 }  // namespace yoloquant

@@ -14,7 +14,9 @@ void QuantizationArguments::declare(Options& o) {
 
 void QuantizationArguments::declare_settings(Options& o) {
   o.section("Quantization");
-  o.add("method", &method, "how weights are rounded; several compose: a,b");
+  o.add("method", &method,
+        "how weights are rounded; several compose: a,b. auto: nearest at 7 bits and more, gptq "
+        "below, and teacher after it unless the effort is fast");
   o.add("preset", &preset, "reference repeats the choices of the published reference pipeline")
       .one_of({"none", "reference"});
   o.add("layout", &layout,
@@ -22,7 +24,9 @@ void QuantizationArguments::declare_settings(Options& o) {
         "activations placed for the runtime's integer kernels)")
       .one_of({"qcdq", "int4", "deploy"});
   o.add("effort", &effort, "of methods beyond nearest").one_of({"fast", "normal", "max"});
-  o.add("budget", &budget, "seconds that methods may take; 0: no limit").at_least(0);
+  o.add("time-budget", &time_budget,
+        "what methods may take: 90s, 10m, 1.5h; no limit when not given")
+      .value_name("TIME");
   o.add_tree(
       "defaults", &defaults,
       "settings of all layers: skip, weight_bits, activation_bits, granularity, weight_scale, "
@@ -70,6 +74,7 @@ void QuantizeArguments::declare(Options& o) {
   o.add("sensitivity-images", &options.sensitivity_images,
         "calibration images to measure sensitivity on; 0: all")
       .at_least(0);
+  o.add("resume", &options.resume, "go on from OUT.state, which an interrupted run leaves");
   o.section("Computation");
   declare_device(o, &device);
   o.add("batch", &options.batch, "images a calibration step").between(1, 4096);

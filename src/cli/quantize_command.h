@@ -11,13 +11,13 @@ namespace yoloquant::cli {
 
 // What `quantize` and `run` both say about quantization.
 struct QuantizationArguments {
-  std::string method = "nearest";
+  std::string method = "auto";
   std::string preset = "none";
   std::string defaults;  // YAML, see quant/config.h
   std::string layers;
   onnx::Layout layout = onnx::Layout::kQcdq;
   std::string effort = "fast";
-  double budget = 0;  // seconds; 0: no limit
+  std::string time_budget;  // "10m"; "": no limit
   std::filesystem::path calib;
   int64_t calib_images = 100;
   int64_t verify_images = 2;

@@ -14,6 +14,7 @@ namespace {
 nlohmann::ordered_json result_json(const pipeline::QuantizeResult& result) {
   nlohmann::ordered_json json{{"path", result.path.string()},
                               {"scheme", result.scheme},
+                              {"method", result.method},
                               {"calibration_images", result.calibration_images},
                               {"seconds", result.seconds},
                               {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
@@ -37,8 +38,8 @@ std::string result_text(const pipeline::QuantizeResult& result) {
                                  human_bytes(static_cast<double>(check.file_bytes)),
                                  count_of(check, "QuantizeLinear"),
                                  count_of(check, "DequantizeLinear"), count_of(check, "Clip"));
-  text += fmt::format("{} calibration images, {}\n", result.calibration_images,
-                      human_seconds(result.seconds));
+  text += fmt::format("method {}, {} calibration images, {}\n", result.method,
+                      result.calibration_images, human_seconds(result.seconds));
   if (result.mixed) text += pipeline::mixed_text(*result.mixed);
   const pipeline::Verification& v = result.verification;
   if (v.images > 0) {
@@ -77,7 +78,7 @@ void QuantizationArguments::apply(const std::string& scheme,
   options.config.preset = quant::parse_preset(preset);
   options.layout = layout;
   options.effort = quant::parse_effort(effort);
-  if (budget > 0) options.seconds = budget;
+  if (!time_budget.empty()) options.seconds = parse_seconds(time_budget);
   options.calibration.source = calib;
   options.calibration.images = calib_images;
   options.verify_images = verify_images;

@@ -19,6 +19,8 @@ struct SensitivityArguments : ModelArguments {
   pipeline::SensitivityOptions options;
   Device device;
 
+  SensitivityArguments() { quantization.method = "nearest"; }
+
   void declare(Options& options);
 };
 

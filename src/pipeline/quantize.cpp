@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/random.h"
 #include "data/letterbox.h"
 #include "exec/executor.h"
 #include "model/model.h"
@@ -16,6 +17,7 @@
 #include "pipeline/write_checked.h"
 #include "quant/image_calibration_data.h"
 #include "quant/integer_graph.h"
+#include "quant/method.h"
 #include "quant/quantize.h"
 
 namespace yoloquant::pipeline {
@@ -30,7 +32,8 @@ const Shape& input_shape(const graph::Graph& graph) {
 
 // Anything but plain rounding may look at images.
 bool needs_images(const quant::QuantizationConfig& config) {
-  return config.scheme.quantizes_activations() || config.method != "nearest";
+  return config.scheme.quantizes_activations() ||
+         (config.method != "nearest" && config.method != "auto");
 }
 
 bool has_source(const CalibrationListOptions& options) {
@@ -78,10 +81,24 @@ std::vector<Tensor> verification_images(const data::ImageList& images, const gra
   return tensors;
 }
 
+// Tells apart runs whose methods would not do the same.
+std::string fingerprint(const graph::Graph& reference, const QuantizeOptions& options,
+                        const data::ImageList& list) {
+  std::string text = fmt::format("{}\n{}\n{}\n", quant::config_yaml(options.config),
+                                 quant::effort_name(options.effort), options.seed);
+  for (const auto& image : list) text += image.string() + "\n";
+  for (const auto& [name, value] : reference.parameters) {
+    const std::span<const std::byte> bytes = value.bytes();
+    const std::string_view view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    text += fmt::format("{} {:016x}\n", name, fnv1a64(view));
+  }
+  return fmt::format("{:016x}", fnv1a64(text));
+}
+
 quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::Graph& reference,
                                          const QuantizeOptions& options,
-                                         quant::CalibrationData& images, QuantizeResult& result,
-                                         Progress& progress) {
+                                         quant::CalibrationData& images, quant::MethodState& state,
+                                         QuantizeResult& result, Progress& progress) {
   if (options.config.preset == quant::Preset::kNone) {
     quant::QuantizationConfig config = options.config;
     if (options.bit_budget.given()) {
@@ -91,7 +108,9 @@ quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::
                                   options.bit_budget, progress);
       config = with_bits(config, *result.mixed);
     }
-    return quant::quantize(reference, config, images, quant_options(options), progress);
+    quant::QuantizeOptions settings = quant_options(options);
+    settings.state = &state;
+    return quant::quantize(reference, config, images, settings, progress);
   }
   // The reference preset looks at the weights before batch norms are folded.
   graph::Graph whole = model.graph;
@@ -117,6 +136,25 @@ void check_options(const QuantizeOptions& options) {
     fail_usage("{} {} needs images: name a list file or a folder (--calib)",
                quant::scheme_name(options.config.scheme), options.config.method);
   }
+}
+
+// `options` with the method that "auto" stands for.
+QuantizeOptions with_method(QuantizeOptions options, QuantizeResult& result) {
+  std::string& method = options.config.method;
+  if (options.config.preset != quant::Preset::kNone) {
+    method = quant::preset_name(options.config.preset);
+    return options;
+  }
+  const std::string wanted = quant::resolve_method(options.config, options.effort);
+  if (method == "auto" && wanted != "nearest" && !has_source(options.calibration)) {
+    result.warnings.push_back(
+        "weights of few bits are rounded to nearest, which costs most of the accuracy, as there "
+        "are no calibration images (--calib) to do better");
+    method = "nearest";
+    return options;
+  }
+  method = wanted;
+  return options;
 }
 
 nlohmann::ordered_json difference_json(const OutputDifference& d) {
@@ -157,10 +195,12 @@ void check_layout(const QuantizeOptions& options) {
 }
 
 QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::path& out,
-                             const QuantizeOptions& options, Progress& progress) {
-  check_options(options);
-  exec::set_threads(options.threads);
+                             const QuantizeOptions& given, Progress& progress) {
+  check_options(given);
   QuantizeResult result;
+  const QuantizeOptions options = with_method(given, result);
+  exec::set_threads(options.threads);
+  result.method = options.config.method;
   result.scheme = quant::scheme_name(options.config.scheme);
   data::ImageList list;
   if (has_source(options.calibration)) list = choose_calibration_images(options.calibration);
@@ -169,9 +209,13 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
       inference_graph(model, quantized_head(model, options.head), branches_of(options.layout),
                       {1, options.image_height, options.image_width});
   quant::ImageCalibrationData images(list, loader_options(reference, options.threads));
+  std::filesystem::path state_path = out;
+  state_path += ".state";
+  if (!options.resume) std::filesystem::remove(state_path);
+  quant::MethodState state(state_path, fingerprint(reference, options, list));
   const Clock::time_point start = Clock::now();
   quant::QuantizationResult quantized =
-      quantize_graph(model, reference, options, images, result, progress);
+      quantize_graph(model, reference, options, images, state, result, progress);
   if (options.layout == onnx::Layout::kDeploy) {
     quantized.graph = quant::integer_graph(quantized.graph, options.config, images,
                                            quant_options(options).calibration, progress);
@@ -204,6 +248,7 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
                                  file.temporary_path(), write_options);
   }
   file.commit();
+  state.remove();
   result.path = out;
   progress.finish();
   return result;

@@ -38,6 +38,9 @@ struct QuantizeOptions {
   quant::Effort effort = quant::Effort::kFast;               // of methods beyond nearest
   double seconds = std::numeric_limits<double>::infinity();  // that methods may take
   uint64_t seed = 0;                                         // of methods
+  // Go on from OUT.state, which methods that take long write as they go and which an interruption
+  // leaves behind.
+  bool resume = false;
 
   onnx::Layout layout = onnx::Layout::kQcdq;
   int opset = 13;                                         // raised to what the layout needs
@@ -87,6 +90,7 @@ struct Verification {
 struct QuantizeResult {
   std::filesystem::path path;
   std::string scheme;  // "w8a8"
+  std::string method;  // what was done, "auto" resolved
   std::vector<quant::LayerReport> layers;
   onnx::CheckReport check;
   Verification verification;

@@ -41,7 +41,8 @@ std::string checked_name(const std::string& name) {
 }
 
 bool needs_images(const RunPlan& plan) {
-  return plan.options.quantize.config.method != "nearest" ||
+  const std::string& method = plan.options.quantize.config.method;
+  return (method != "nearest" && method != "auto") ||
          std::ranges::any_of(plan.variants, [](const PlannedVariant& variant) {
            return variant.scheme && variant.scheme->quantizes_activations();
          });

@@ -80,6 +80,7 @@ ordered_json finite_or_null(double value) {
 
 ordered_json quantize_json(const QuantizeResult& result) {
   return {{"scheme", result.scheme},
+          {"method", result.method},
           {"calibration_images", result.calibration_images},
           {"mean_weight_bits", quant::mean_weight_bits(result.layers)},
           {"verification", verification_json(result.verification)},
@@ -91,6 +92,7 @@ Stage quantize_stage(const RunPlan& plan, const PlannedVariant& variant, RunMode
   QuantizeOptions options = plan.options.quantize;
   options.config.scheme = *variant.scheme;
   options.calibration = {};
+  options.resume = plan.options.resume;
   const bool images = !plan.calibration_images.empty();
   if (images) {
     options.calibration.source = plan.root / RunPlan::kCalibration;

@@ -75,12 +75,9 @@ report::Variant read_variant(const RunPlan& plan, const PlannedVariant& planned)
   variant.op_counts = check.at("op_counts").get<std::map<std::string, int64_t>>();
   read_metrics(read_json(plan.root / planned.metrics_json()), variant);
   if (planned.scheme) {
-    const quant::QuantizationConfig& config = plan.options.quantize.config;
-    variant.method = config.preset == quant::Preset::kNone
-                         ? config.method
-                         : std::string(quant::preset_name(config.preset));
     variant.quantize = planned.quantize.string();
     const json report = read_json(plan.root / planned.quantize);
+    variant.method = report.at("method").get<std::string>();
     if (report.at("verification").at("images").get<int64_t>() > 0) {
       variant.verification = verification(report);
     }

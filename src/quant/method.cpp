@@ -12,6 +12,9 @@
 namespace yoloquant::quant {
 namespace {
 
+// On COCO, weights of 7 and 8 bits lose nothing when they are rounded to nearest.
+constexpr int kBitsThatNearestHolds = 7;
+
 using Factory = std::function<std::unique_ptr<Method>()>;
 
 std::map<std::string, Factory>& registry() {
@@ -34,6 +37,12 @@ std::vector<std::string> method_names() {
   std::vector<std::string> names;
   for (const auto& [name, make] : registry()) names.push_back(name);
   return names;
+}
+
+std::string resolve_method(const QuantizationConfig& config, Effort effort) {
+  if (config.method != "auto") return config.method;
+  if (settings_for(config, "").weight_bits >= kBitsThatNearestHolds) return "nearest";
+  return effort == Effort::kFast ? "gptq" : "gptq,teacher";
 }
 
 MethodList parse_methods(std::string_view list) {

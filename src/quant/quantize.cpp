@@ -1,5 +1,7 @@
 #include "quant/quantize.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "quant/method.h"
 #include "quant/nearest.h"
@@ -37,32 +39,33 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
                             CalibrationData& images, const QuantizeOptions& options,
                             Progress& progress) {
   check_rules(config, graph::conv_names(inference));
-  const MethodList methods = method_chain(config.method);
   QuantizationResult result;
   result.config = config;
+  result.config.method = resolve_method(config, options.effort);
   result.graph = inference;
+  const MethodList methods = method_chain(result.config.method);
   Budget budget(options.effort, options.seconds, options.seed);
-  const MethodContext context{inference, config, images, options.calibration, budget, progress};
-  methods.front()->apply(result.graph, context);
+  const MethodContext context{inference, config,   images,       options.calibration,
+                              budget,    progress, options.state};
   const auto calibrate = [&] {
     return calibrate_activations(result.graph, config, images, options.calibration, progress);
   };
-  // Methods that go on from here bring the layers close to the float model: its ranges, not those
-  // behind weights rounded to nearest, are what they should work with.
-  ActivationStatistics seen;
+  methods.front()->apply(result.graph, context);
   if (methods.size() > 1) {
+    // Methods that go on from here bring the layers close to the float model: its ranges, not those
+    // behind weights rounded to nearest, are what they should work with.
     graph::Graph floats = inference;
     calibrate_activations(floats, config, images, options.calibration, progress);
     for (const auto& [conv, annotation] : floats.quantization) {
       result.graph.quantization[conv].input = annotation.input;
     }
-  } else {
-    seen = calibrate();
+    const size_t first = options.state == nullptr ? 0 : options.state->resume(result.graph);
+    for (size_t i = std::max<size_t>(first, 1); i < methods.size(); ++i) {
+      if (options.state != nullptr) options.state->set_place(i);
+      methods[i]->apply(result.graph, context);
+    }
   }
-  for (size_t i = 1; i < methods.size(); ++i) {
-    methods[i]->apply(result.graph, context);
-  }
-  if (methods.size() > 1) seen = calibrate();
+  const ActivationStatistics seen = calibrate();
   result.layers = report_layers(result.graph, inference, seen);
   return result;
 }

@@ -13,6 +13,7 @@
 #include "quant/calibrate.h"
 #include "quant/calibration_data.h"
 #include "quant/config.h"
+#include "quant/method_state.h"
 
 // Post-training quantization of a whole graph.
 namespace yoloquant::quant {
@@ -48,6 +49,7 @@ struct QuantizeOptions {
   CalibrationOptions calibration;
   Effort effort = Effort::kFast;
   double seconds = std::numeric_limits<double>::infinity();  // that methods may take
+  MethodState* state = nullptr;  // where methods keep work in progress, and find it again
   uint64_t seed = 0;
   // Of quantize_model: whether RepVGGDW's branches become one conv. The reference preset keeps
   // them.

@@ -41,7 +41,6 @@ Student::Student(const graph::Graph& graph, const Options& options)
       options.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
     const graph::Node& node = graph_.nodes[i];
-    index_[node.name] = i;
     const auto load = [&](const char* part) {
       const auto found = graph_.parameters.find(node.name + part);
       if (found == graph_.parameters.end()) return at::Tensor();
@@ -64,8 +63,8 @@ Student::Student(const graph::Graph& graph, const Options& options)
       if (t.bias.defined()) t.bias.requires_grad_(true);
       t.qmin = q.qmin;
       t.qmax = q.qmax;
-      // The DFL projection is exact already.
-      if (!node.name.ends_with("dfl.conv")) {
+      // The DFL projection, the one conv with a single output, is exact already.
+      if (weight.size(0) > 1) {
         trainable_.emplace(i, std::move(t));
         continue;
       }
@@ -116,12 +115,11 @@ exec::NodeParameters Student::parameters_of(size_t node) const {
 }
 
 std::vector<at::Tensor> Student::forward(const at::Tensor& images,
-                                         const std::vector<std::string>& nodes) {
+                                         const std::vector<graph::ValueId>& wanted) const {
+  const std::vector<int> producers = graph_.producers();
   size_t end = 0;
-  for (const std::string& name : nodes) {
-    const auto found = index_.find(name);
-    if (found == index_.end()) fail("the model has no node {}", name);
-    end = std::max(end, found->second + 1);
+  for (const graph::ValueId value : wanted) {
+    end = std::max(end, static_cast<size_t>(producers[value] + 1));
   }
   const c10::ScalarType type =
       options_.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
@@ -139,9 +137,7 @@ std::vector<at::Tensor> Student::forward(const at::Tensor& images,
     for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
   }
   std::vector<at::Tensor> results;
-  for (const std::string& name : nodes) {
-    results.push_back(values[graph_.nodes[index_.at(name)].outputs[0]]);
-  }
+  for (const graph::ValueId value : wanted) results.push_back(values[value]);
   return results;
 }
 

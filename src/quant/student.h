@@ -26,8 +26,9 @@ class Student {
 
   Student(const graph::Graph& graph, const Options& options);
 
-  // Values of the named nodes (their first outputs), in order. Runs no further than it must.
-  std::vector<at::Tensor> forward(const at::Tensor& images, const std::vector<std::string>& nodes);
+  // The wanted values, in order. Runs no further than it must.
+  std::vector<at::Tensor> forward(const at::Tensor& images,
+                                  const std::vector<graph::ValueId>& wanted) const;
 
   // Trainable tensors, one list a kind.
   std::vector<at::Tensor> latents() const { return collect(&Trainable::latent); }
@@ -59,7 +60,6 @@ class Student {
 
   graph::Graph graph_;
   Options options_;
-  std::map<std::string, size_t> index_;
   std::vector<exec::NodeParameters> fixed_;  // by node
   std::map<size_t, Trainable> trainable_;    // by node
 };

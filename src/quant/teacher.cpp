@@ -98,9 +98,9 @@ class Tuning {
     std::vector<at::Tensor> wanted;
     {
       const at::NoGradGuard guard;
-      wanted = teacher_.forward(images, taps_.nodes());
+      wanted = teacher_.forward(images, taps_.values());
     }
-    const TeacherLoss loss = teacher_loss(taps_, student_.forward(images, taps_.nodes()), wanted,
+    const TeacherLoss loss = teacher_loss(taps_, student_.forward(images, taps_.values()), wanted,
                                           images.size(2) * images.size(3));
     loss_ = loss.total.item<double>();
     if (!std::isfinite(loss_)) fail("the tuning loss is not finite");
@@ -137,8 +137,8 @@ class Tuning {
     context_.images.for_each_batch(end - held_out_, end, 1, [&](const Tensor& batch) {
       const at::Tensor images = exec::view_of(batch).contiguous(at::MemoryFormat::ChannelsLast);
       const TeacherLoss loss =
-          teacher_loss(taps_, student_.forward(images, taps_.nodes()),
-                       teacher_.forward(images, taps_.nodes()), images.size(2) * images.size(3));
+          teacher_loss(taps_, student_.forward(images, taps_.values()),
+                       teacher_.forward(images, taps_.values()), images.size(2) * images.size(3));
       total += loss.total.item<double>();
     });
     return total / static_cast<double>(held_out_);
@@ -146,10 +146,11 @@ class Tuning {
 
   void save() const {
     if (context_.state == nullptr || !context_.state->enabled()) return;
-    TensorMap own{{"best", number(best_)},
-                  {"step", number(static_cast<double>(step_))},
-                  {"random", Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(
-                                                            random_.state())})}};
+    TensorMap own{
+        {"best", number(best_)},
+        {"step", number(static_cast<double>(step_))},
+        {"random",
+         Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(random_.state())})}};
     for (const auto& [name, value] : student_.named()) own["value/" + name] = exec::to_host(value);
     for (const auto& [name, value] : average_.means()) own["mean/" + name] = exec::to_host(value);
     for (const auto& [name, value] : optimizer_.state()) own["adam/" + name] = exec::to_host(value);

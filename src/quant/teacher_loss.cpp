@@ -12,17 +12,18 @@
 #include <ATen/ops/sub.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/var.h>
+#include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <map>
-
-#include "base/error.h"
+#include <string>
 
 namespace yoloquant::quant {
 
 namespace {
 
 constexpr double kReferencePixels = 320.0 * 320.0;
-constexpr int64_t kBins = 16;
+constexpr double kLevels = 3;  // of a detection head
 
 // "model.4.m.0.cv1.conv" -> 4; -1 for other names.
 int64_t module_index(const std::string& name) {
@@ -38,7 +39,7 @@ int64_t module_index(const std::string& name) {
 }
 
 at::Tensor relative_error(const at::Tensor& student, const at::Tensor& teacher) {
-  return at::square(student.sub(teacher)).mean().div(at::square(teacher).mean());
+  return at::square(student.sub(teacher)).mean().div(at::square(teacher).mean().add(1e-12));
 }
 
 at::Tensor class_loss(const at::Tensor& student, const at::Tensor& teacher) {
@@ -49,51 +50,54 @@ at::Tensor class_loss(const at::Tensor& student, const at::Tensor& teacher) {
   return entropy(student).sub(entropy(teacher));
 }
 
+// Logits [N, bins, 4, A] and class logits [N, C, A].
 at::Tensor box_loss(const at::Tensor& student, const at::Tensor& teacher,
                     const at::Tensor& class_logits) {
-  const auto distribution = [](const at::Tensor& logits) {
-    return at::log_softmax(logits.view({logits.size(0), -1, kBins, logits.size(2)}), 2);
-  };
-  const at::Tensor s = distribution(student);
-  const at::Tensor t = distribution(teacher);
-  const at::Tensor divergence = at::mul(at::exp(t), t.sub(s)).sum(2).mean(1);  // [N, A]
+  const at::Tensor s = at::log_softmax(student, 1);
+  const at::Tensor t = at::log_softmax(teacher, 1);
+  const at::Tensor divergence = at::mul(at::exp(t), t.sub(s)).sum(1).mean(1);  // [N, A]
   const at::Tensor confidence = at::sigmoid(at::amax(class_logits, {1})).add(0.01);
   return divergence.mul(confidence).sum();
 }
 
+at::Tensor over_variance(const at::Tensor& student, const at::Tensor& teacher) {
+  return at::square(student.sub(teacher)).mean().div(at::var(teacher).add(1e-12));
+}
+
+// The last node of each top-level module with more than one conv, in order.
+std::vector<const graph::Node*> module_ends(const graph::Graph& graph, int64_t before) {
+  std::map<int64_t, std::pair<int, const graph::Node*>> modules;
+  for (const graph::Node& node : graph.nodes) {
+    const int64_t index = module_index(node.name);
+    if (index < 0 || index >= before) continue;
+    auto& [convs, last] = modules[index];
+    convs += std::holds_alternative<graph::Conv>(node.op) ? 1 : 0;
+    last = &node;
+  }
+  std::vector<const graph::Node*> ends;
+  for (const auto& [index, module] : modules) {
+    if (module.first >= 2) ends.push_back(module.second);
+  }
+  return ends;
+}
+
 }  // namespace
 
-std::vector<std::string> TeacherTaps::nodes() const {
-  std::vector<std::string> all = features;
-  all.push_back(boxes);
-  all.push_back(classes);
+std::vector<graph::ValueId> TeacherTaps::values() const {
+  std::vector<graph::ValueId> all = features;
+  all.insert(all.end(), head.values.begin(), head.values.end());
   return all;
 }
 
 TeacherTaps find_taps(const graph::Graph& graph) {
   TeacherTaps taps;
-  std::map<int64_t, std::pair<int, std::string>> modules;  // index -> convs, last node
+  taps.head = watched_values(graph);
+  // The head is the last module.
   int64_t head = -1;
-  for (const graph::Node& node : graph.nodes) {
-    const int64_t index = module_index(node.name);
-    if (node.name.ends_with("boxes") && std::holds_alternative<graph::Concat>(node.op)) {
-      taps.boxes = node.name;
-      head = index;
-    } else if (node.name.ends_with("classes") && std::holds_alternative<graph::Concat>(node.op)) {
-      taps.classes = node.name;
-    }
-    if (index < 0) continue;
-    auto& [convs, last] = modules[index];
-    convs += std::holds_alternative<graph::Conv>(node.op) ? 1 : 0;
-    last = node.name;
-  }
-  if (taps.boxes.empty() || taps.classes.empty()) {
-    fail("the model has no YOLOv10 head, which tuning against a teacher needs");
-  }
-  for (const auto& [index, module] : modules) {
-    if (index == head || module.first < 2) continue;
+  for (const graph::Node& node : graph.nodes) head = std::max(head, module_index(node.name));
+  for (const graph::Node* node : module_ends(graph, head)) {
     taps.weights.push_back(taps.features.empty() ? 0.5 : 1.0);
-    taps.features.push_back(module.second);
+    taps.features.push_back(node->outputs[0]);
   }
   return taps;
 }
@@ -107,29 +111,26 @@ TeacherLoss teacher_loss(const TeacherTaps& taps, const std::vector<at::Tensor>&
     t.push_back(teacher[i].to(c10::ScalarType::Float));
   }
   const size_t count = taps.features.size();
-  const double images = static_cast<double>(s.at(count).size(0)) *
-                        static_cast<double>(image_pixels) / kReferencePixels;
-  at::Tensor features = relative_error(s[0], t[0]).mul(taps.weights[0]);
-  for (size_t i = 1; i < count; ++i) {
+  at::Tensor features = at::zeros({}, s.at(0).options());
+  for (size_t i = 0; i < count; ++i) {
     features = features.add(relative_error(s[i], t[i]).mul(taps.weights[i]));
   }
-  const at::Tensor& box_s = s[count];
-  const at::Tensor& box_t = t[count];
-  const at::Tensor& class_s = s[count + 1];
-  const at::Tensor& class_t = t[count + 1];
-  const at::Tensor classes = class_loss(class_s, class_t).div(4 * images);
-  const at::Tensor boxes = box_loss(box_s, box_t, class_t).div(2 * images);
-  const auto over_variance = [](const at::Tensor& a, const at::Tensor& b) {
-    return at::square(a.sub(b)).mean().div(at::var(b).add(1e-12));
-  };
-  const at::Tensor logits =
-      over_variance(class_s, class_t).add(over_variance(box_s, box_t)).mul(3.0);
+  at::Tensor head = at::zeros({}, s[0].options());
+  if (taps.head.detection) {
+    const double images = static_cast<double>(s[count].size(0)) *
+                          static_cast<double>(image_pixels) / kReferencePixels;
+    head = class_loss(s[count + 1], t[count + 1]).div(4 * images);
+    head = head.add(box_loss(s[count], t[count], t[count + 1]).div(2 * images));
+    for (size_t i = count; i < s.size(); ++i) {
+      head = head.add(over_variance(s[i], t[i]).mul(kLevels));
+    }
+  } else {
+    for (size_t i = count; i < s.size(); ++i) head = head.add(relative_error(s[i], t[i]));
+  }
   TeacherLoss loss;
-  loss.total = features.add(classes).add(boxes).add(logits);
+  loss.total = features.add(head);
   loss.features = features.item<double>();
-  loss.classes = classes.item<double>();
-  loss.boxes = boxes.item<double>();
-  loss.logits = logits.item<double>();
+  loss.head = head.item<double>();
   return loss;
 }
 

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/random.h"
+#include "quant/paired_walk.h"
+#include "tensor/tensor.h"
+
+// Rounding one conv so that from the quantized layers' outputs x' it gives what the float conv
+// gives from the float layers' outputs x.
+namespace yoloquant::quant {
+
+struct FitOptions {
+  int64_t positions = 800;  // of the im2col matrix, per image
+  double damping = 0.15;    // of the fit and of the rounding, as a share of mean diag H
+  int scale_candidates = 14;
+  int descent_sweeps = 3;
+  bool output_target = true;  // false: plain GPTQ, the float weights are the target
+  // Of fit_activation: draws per output channel, and how much a position counts at least, whatever
+  // the slope of the activation there.
+  int64_t row_positions = 4000;
+  double slope_floor = 0.05;
+};
+
+struct FittedConv {
+  Tensor weight;                    // on the grid of `scale`
+  std::vector<float> scale;         // by output channel
+  std::vector<double> bias_change;  // by output channel
+};
+
+struct ConvToFit {
+  const PairedInput& input;
+  const Tensor& weight;               // float, [O, I/groups, KH, KW]
+  const Tensor* bias;                 // float, [O]; may be null
+  const graph::Quantizer& quantizer;  // per channel; its scale is not used
+};
+
+// Least error of the conv's outputs, summed over the positions. With H = E[x' x''] and
+// C = E[x x''] the target is the weight that reproduces the float output from quantized inputs,
+// W (C + l I)(H + l I)^-1; what remains is rounded by round_row. One fit per group (per channel
+// when depthwise).
+FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& random);
+
+// Least error of the outputs behind a SiLU, to first order: each position counts by the square of
+// the activation's slope there, so that errors where the activation is flat, and these are most
+// positions, cost nothing. Every output channel has moments of its own, from positions drawn in
+// proportion to their weight; slower than fit_output by far.
+FittedConv fit_activation(const ConvToFit& conv, const FitOptions& options, Random& random);
+
+}  // namespace yoloquant::quant

@@ -1,0 +1,130 @@
+#include <ATen/ops/linalg_solve.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
+
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "exec/convert.h"
+#include "quant/conv_columns.h"
+#include "quant/conv_fit.h"
+#include "quant/rounding_problem.h"
+
+namespace yoloquant::quant {
+
+namespace {
+
+// Second moments of a conv's inputs over the sampled positions, for each group; float64.
+struct Moments {
+  at::Tensor hessian;         // E[x' x''], [G, K, K]
+  at::Tensor cross;           // E[x x''], [G, K, K]
+  at::Tensor mean_quantized;  // E[x'], [G, K]
+  at::Tensor mean_reference;  // E[x], [G, K]
+};
+
+Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random) {
+  const auto& op = std::get<graph::Conv>(conv.input.node.op);
+  const Shape& weight = conv.weight.shape();
+  Moments sum;
+  int64_t rows = 0;
+  for (size_t b = 0; b < conv.input.quantized.size(); ++b) {
+    const at::Tensor& quantized = conv.input.quantized[b];
+    const std::vector<Position> positions =
+        draw_positions(op, weight[2], weight[3], quantized, options.positions, random);
+    const at::Tensor q = gather_columns(op, weight[2], weight[3], quantized, positions);
+    const at::Tensor fp =
+        gather_columns(op, weight[2], weight[3], conv.input.reference[b], positions);
+    const at::Tensor hessian = at::matmul(q.transpose(1, 2), q);
+    const at::Tensor cross = at::matmul(fp.transpose(1, 2), q);
+    if (rows == 0) {
+      sum = {hessian, cross, q.sum(1), fp.sum(1)};
+    } else {
+      sum.hessian += hessian;
+      sum.cross += cross;
+      sum.mean_quantized += q.sum(1);
+      sum.mean_reference += fp.sum(1);
+    }
+    rows += q.size(1);
+  }
+  const double scale = 1.0 / static_cast<double>(rows);
+  for (at::Tensor* tensor : {&sum.hessian, &sum.cross, &sum.mean_quantized, &sum.mean_reference}) {
+    *tensor = tensor->to(c10::ScalarType::Double).mul_(scale);
+  }
+  return sum;
+}
+
+// The weights [R, K] that give the float outputs from quantized inputs, with ridge `lambda` towards
+// the float weights.
+at::Tensor output_target(const at::Tensor& weight, const at::Tensor& hessian,
+                         const at::Tensor& cross, double lambda) {
+  at::Tensor regular = hessian.clone();
+  regular.diagonal().add_(lambda);
+  at::Tensor right = cross.clone();
+  right.diagonal().add_(lambda);
+  const at::Tensor wanted = at::mm(weight.to(c10::ScalarType::Double), right);
+  if (hessian.size(0) == 1) return wanted.div(regular).to(c10::ScalarType::Float);
+  // X regular = wanted; regular is symmetric.
+  return at::linalg_solve(regular, wanted.t().contiguous())
+      .t()
+      .to(c10::ScalarType::Float)
+      .contiguous();
+}
+
+// Rounds the rows of one group; writes values and scales.
+void round_group(const at::Tensor& target, const RoundingProblem& problem,
+                 const RoundingOptions& options, float* values, float* scales) {
+  const int64_t k = target.size(1);
+  const auto* data = target.const_data_ptr<float>();
+  parallel_for(static_cast<size_t>(target.size(0)), 0, [&](size_t r) {
+    const RoundedRow row = round_row(problem, {data + r * k, static_cast<size_t>(k)}, options);
+    std::ranges::copy(row.values, values + static_cast<int64_t>(r) * k);
+    scales[r] = row.scale;
+  });
+}
+
+// W E[x] - W' E[x'].
+std::vector<double> mean_change(const at::Tensor& rounded, const at::Tensor& weight,
+                                const Moments& moments) {
+  const auto product = [](const at::Tensor& w, const at::Tensor& mean) {
+    return at::matmul(w.to(c10::ScalarType::Double), mean.unsqueeze(-1)).reshape({-1});
+  };
+  const at::Tensor change = product(weight, moments.mean_reference)
+                                .sub(product(rounded, moments.mean_quantized))
+                                .contiguous();
+  const auto* values = change.const_data_ptr<double>();
+  return {values, values + change.numel()};
+}
+
+}  // namespace
+
+FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& random) {
+  const Moments moments = collect(conv, options, random);
+  const int64_t groups = moments.hessian.size(0);
+  const int64_t rows = conv.weight.dim(0) / groups;
+  const int64_t k = moments.hessian.size(1);
+  const at::Tensor weight = exec::view_of(conv.weight).view({groups, rows, k});
+  FittedConv result{Tensor(DType::kFloat32, conv.weight.shape()),
+                    std::vector<float>(static_cast<size_t>(conv.weight.dim(0))),
+                    {}};
+  auto* values = result.weight.mutable_data<float>().data();
+  const RoundingOptions rounding{.qmin = conv.quantizer.qmin,
+                                 .qmax = conv.quantizer.qmax,
+                                 .scale_candidates = options.scale_candidates,
+                                 .descent_sweeps = options.descent_sweeps};
+  for (int64_t g = 0; g < groups; ++g) {
+    at::Tensor hessian = moments.hessian[g].clone();
+    const double lambda = damping_of(hessian, options.damping);
+    // Inputs that are always zero would make H singular; their weights do not matter.
+    hessian.diagonal().add_(damping_of(hessian, 1e-6));
+    const at::Tensor target = options.output_target
+                                  ? output_target(weight[g], hessian, moments.cross[g], lambda)
+                                  : weight[g].contiguous();
+    round_group(target, rounding_problem(hessian, lambda), rounding, values + g * rows * k,
+                result.scale.data() + g * rows);
+  }
+  result.bias_change =
+      mean_change(exec::view_of(result.weight).view(weight.sizes()), weight, moments);
+  return result;
+}
+
+}  // namespace yoloquant::quant
