@@ -94,7 +94,6 @@ Outcome learn(const graph::Graph& reference, CalibrationData& images, const Sett
   AdaRoundOptions options;
   options.block.iterations = setting.iterations;
   options.block.crop = 12;
-  options.block.rate = 0.1;
   outcome.blocks = run_adaround(outcome.graph, context, options);
   return outcome;
 }
