@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "quant/adaround.h"
 #include "quant/bias_correction.h"
 #include "quant/gptq.h"
 #include "quant/nearest.h"
@@ -19,6 +20,7 @@ using Factory = std::function<std::unique_ptr<Method>()>;
 
 std::map<std::string, Factory>& registry() {
   static std::map<std::string, Factory> methods{
+      {"adaround", [] { return std::make_unique<AdaRound>(); }},
       {"gptq", [] { return std::make_unique<Gptq>(); }},
       {"nearest", [] { return std::make_unique<Nearest>(); }},
       {"teacher", [] { return std::make_unique<Teacher>(); }},

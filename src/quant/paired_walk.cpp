@@ -1,6 +1,9 @@
 #include "quant/paired_walk.h"
 
+#include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
+
+#include <algorithm>
 
 #include "base/error.h"
 #include "exec/convert.h"
@@ -17,7 +20,9 @@ at::Tensor tensor_of(const Tensor& value) {
   return tensor.dim() == 4 ? tensor.contiguous(at::MemoryFormat::ChannelsLast) : tensor;
 }
 
-exec::NodeParameters parameters_of(const graph::Graph& graph, const graph::Node& node) {
+}  // namespace
+
+exec::NodeParameters quantized_parameters(const graph::Graph& graph, const graph::Node& node) {
   const auto find = [&](const char* part) {
     const auto found = graph.parameters.find(node.name + part);
     return found == graph.parameters.end() ? at::Tensor() : tensor_of(found->second);
@@ -32,6 +37,8 @@ exec::NodeParameters parameters_of(const graph::Graph& graph, const graph::Node&
   }
   return parameters;
 }
+
+namespace {
 
 at::Tensor quantized_input(const at::Tensor& x, const graph::Quantizer& q) {
   return exec::fake_quantize(x, q.scale[0], q.zero_point[0], q.qmin, q.qmax);
@@ -56,7 +63,7 @@ class Side {
 
   // `first_input` replaces the node's first input: a conv's activations, rounded where annotated.
   void run(const graph::Node& node, size_t batches, const Batches& first_input) {
-    const exec::NodeParameters parameters = parameters_of(graph_, node);
+    const exec::NodeParameters parameters = quantized_parameters(graph_, node);
     for (const graph::ValueId output : node.outputs) values_[output].resize(batches);
     for (size_t b = 0; b < batches; ++b) {
       std::vector<at::Tensor> inputs;
@@ -73,12 +80,27 @@ class Side {
 
   void free(graph::ValueId value) { values_[value] = {}; }
 
+  std::vector<Batches> get(const std::vector<graph::ValueId>& ids) const {
+    std::vector<Batches> batches;
+    for (const graph::ValueId value : ids) batches.push_back(values_[value]);
+    return batches;
+  }
+
  private:
   static at::Tensor to_float(const at::Tensor& value) { return value.to(c10::ScalarType::Float); }
 
   const graph::Graph& graph_;
   std::vector<Batches> values_;
 };
+
+Batches load(CalibrationData& images, const PairedWalkOptions& options) {
+  const int64_t count =
+      options.images > 0 ? std::min(options.images, images.size()) : images.size();
+  Batches batches;
+  images.for_each_batch(0, count, options.batch,
+                        [&](const Tensor& batch) { batches.push_back(tensor_of(batch)); });
+  return batches;
+}
 
 }  // namespace
 
@@ -87,11 +109,7 @@ void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
                 const std::function<void(const PairedInput&)>& visit) {
   if (reference.nodes.size() != annotated.nodes.size()) fail("the two graphs have different nodes");
   const c10::InferenceMode guard;
-  const int64_t count =
-      options.images > 0 ? std::min(options.images, images.size()) : images.size();
-  Batches batches;
-  images.for_each_batch(0, count, options.batch,
-                        [&](const Tensor& batch) { batches.push_back(tensor_of(batch)); });
+  const Batches batches = load(images, options);
   Side fp(reference, batches);
   Side q(annotated, batches);
   const std::vector<std::vector<int>> consumers = annotated.consumers();
@@ -117,6 +135,78 @@ void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
       }
     }
   }
+}
+
+void walk_blocks(const graph::Graph& reference, const graph::Graph& annotated,
+                 const std::vector<Block>& blocks, CalibrationData& images, int64_t count,
+                 const std::function<bool(const PairedBlock&)>& visit) {
+  if (reference.nodes.size() != annotated.nodes.size()) fail("the two graphs have different nodes");
+  const at::NoGradGuard guard;  // not InferenceMode: visitors differentiate
+  Batches batches = load(images, {.images = count, .batch = 1});
+  const size_t loaded = batches.size();
+  Side fp(reference, batches);
+  Side q(annotated, batches);
+  batches.clear();
+  const std::vector<std::vector<int>> consumers = annotated.consumers();
+  // Frees inputs of node `i` that nothing reads any more; those made before `first` are kept.
+  const std::vector<int> producers = annotated.producers();
+  const auto free_inputs = [&](Side& side, size_t i, size_t first) {
+    for (const graph::ValueId value : annotated.nodes[i].inputs) {
+      const bool inside = producers[value] >= static_cast<int>(first);
+      const bool output = std::ranges::find(annotated.outputs, value) != annotated.outputs.end();
+      if (inside && !output && consumers[value].back() == static_cast<int>(i)) side.free(value);
+    }
+  };
+  for (const Block& block : blocks) {
+    for (size_t i = block.first; i < block.last; ++i) {
+      fp.run(annotated.nodes[i], loaded, {});
+      free_inputs(fp, i, block.first);
+    }
+    const bool go_on =
+        visit({block, fp.get(block.inputs), q.get(block.inputs), fp.get(block.outputs)});
+    if (!go_on) return;
+    for (size_t i = block.first; i < block.last; ++i) {
+      const graph::Node& node = annotated.nodes[i];
+      const auto annotation = annotated.quantization.find(node.name);
+      Batches input;
+      if (annotation != annotated.quantization.end() && annotation->second.input) {
+        input = q.input(node);
+        for (at::Tensor& x : input) x = quantized_input(x, *annotation->second.input);
+      }
+      q.run(node, loaded, input);
+      free_inputs(q, i, block.first);
+    }
+    for (const graph::ValueId value : block.inputs) {
+      if (consumers[value].back() < static_cast<int>(block.last)) {
+        fp.free(value);
+        q.free(value);
+      }
+    }
+  }
+}
+
+int64_t walk_bytes_per_image(const graph::Graph& graph) {
+  const std::vector<std::vector<int>> consumers = graph.consumers();
+  const auto elements = [&](graph::ValueId value) {
+    int64_t count = 1;
+    for (const int64_t extent : graph.values[value].shape) count *= extent;
+    return count;
+  };
+  int64_t live = 0;
+  for (const graph::ValueId value : graph.inputs) live += elements(value);
+  int64_t most = live;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    for (const graph::ValueId value : graph.nodes[i].outputs) live += elements(value);
+    most = std::max(most, live);
+    std::vector<graph::ValueId> inputs = graph.nodes[i].inputs;
+    std::ranges::sort(inputs);
+    inputs.erase(std::ranges::unique(inputs).begin(), inputs.end());
+    for (const graph::ValueId value : inputs) {
+      if (consumers[value].back() == static_cast<int>(i)) live -= elements(value);
+    }
+  }
+  constexpr int64_t kSidesAndBytes = 2 * 2;
+  return most * kSidesAndBytes;
 }
 
 }  // namespace yoloquant::quant

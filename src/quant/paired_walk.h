@@ -5,7 +5,9 @@
 #include <functional>
 #include <vector>
 
+#include "exec/operators.h"
 #include "graph/graph.h"
+#include "quant/blocks.h"
 #include "quant/calibration_data.h"
 
 // Walks a float graph and its quantized twin through the same images side by side, conv by conv, so
@@ -33,5 +35,26 @@ struct PairedWalkOptions {
 void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
                 CalibrationData& images, const PairedWalkOptions& options,
                 const std::function<void(const PairedInput&)>& visit);
+
+// One block for all images: its inputs on both sides and its outputs in the float graph, each in
+// the block's order of values, then by image; float16, [1, ...].
+struct PairedBlock {
+  const Block& block;
+  std::vector<std::vector<at::Tensor>> reference;
+  std::vector<std::vector<at::Tensor>> quantized;
+  std::vector<std::vector<at::Tensor>> outputs;
+};
+
+// The same block by block, for the first `count` images: calls `visit` for each block, which may
+// change its convs in `annotated`, until it returns false. REQUIRES: `blocks` are find_blocks'.
+void walk_blocks(const graph::Graph& reference, const graph::Graph& annotated,
+                 const std::vector<Block>& blocks, CalibrationData& images, int64_t count,
+                 const std::function<bool(const PairedBlock&)>& visit);
+
+// About what a walk holds per image of the graph's input size.
+int64_t walk_bytes_per_image(const graph::Graph& graph);
+
+// Parameters of a node as the quantized model has them: weights on their codes.
+exec::NodeParameters quantized_parameters(const graph::Graph& graph, const graph::Node& node);
 
 }  // namespace yoloquant::quant

@@ -12,21 +12,11 @@
 
 #include "base/error.h"
 #include "exec/convert.h"
+#include "quant/straight_through.h"
 
 namespace yoloquant::quant {
 
 namespace {
-
-// round(x) with the gradient of x.
-at::Tensor straight_through_round(const at::Tensor& x) {
-  return x.add(at::round(x.detach()).sub_(x.detach()));
-}
-
-at::Tensor fake_quantize_input(const at::Tensor& x, const graph::Quantizer& q) {
-  const double zero = q.zero_point[0];
-  const at::Tensor code = straight_through_round(x.to(c10::ScalarType::Float).div(q.scale[0]));
-  return at::clamp(code, q.qmin - zero, q.qmax - zero).mul(q.scale[0]);
-}
 
 at::Tensor channels_last(const at::Tensor& x) {
   return x.dim() == 4 ? x.contiguous(at::MemoryFormat::ChannelsLast) : x;
@@ -131,7 +121,7 @@ std::vector<at::Tensor> Student::forward(const at::Tensor& images,
     for (const graph::ValueId input : node.inputs) inputs.push_back(values[input]);
     const auto annotation = graph_.quantization.find(node.name);
     if (options_.trainable && annotation != graph_.quantization.end() && annotation->second.input) {
-      inputs[0] = fake_quantize_input(inputs[0], *annotation->second.input).to(type);
+      inputs[0] = straight_through_quantize(inputs[0], *annotation->second.input).to(type);
     }
     const std::vector<at::Tensor> outputs = exec::apply(node, parameters_of(i), inputs);
     for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
