@@ -55,9 +55,9 @@ void correct(graph::Graph& annotated, const graph::Graph& reference, const Paire
   const exec::NodeParameters original = quantized_parameters(reference, input.node);
   const exec::NodeParameters quantized = quantized_parameters(annotated, input.node);
   std::vector<std::vector<double>> errors;
-  for (size_t image = 0; image < input.reference.size(); ++image) {
-    errors.push_back(mean_error(input.node, original, quantized, input.reference[image],
-                                input.quantized[image]));
+  for (size_t image = 0; image < input.batches; ++image) {
+    errors.push_back(mean_error(input.node, original, quantized, input.reference(image),
+                                input.quantized(image)));
   }
   const auto bias = found->second.mutable_data<float>();
   for (size_t c = 0; c < bias.size(); ++c) {

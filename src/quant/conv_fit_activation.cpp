@@ -33,13 +33,13 @@ Samples collect(const ConvToFit& conv, const at::Tensor& weight, const FitOption
   const Shape& shape = conv.weight.shape();
   std::vector<at::Tensor> columns;
   std::vector<at::Tensor> outputs;  // W x
-  for (size_t b = 0; b < conv.input.quantized.size(); ++b) {
-    const at::Tensor& quantized = conv.input.quantized[b];
+  for (size_t b = 0; b < conv.input.batches; ++b) {
+    const at::Tensor quantized = conv.input.quantized(b);
     const std::vector<Position> positions =
         draw_positions(op, shape[2], shape[3], quantized, options.positions, random);
     columns.push_back(gather_columns(op, shape[2], shape[3], quantized, positions));
     const at::Tensor reference =
-        gather_columns(op, shape[2], shape[3], conv.input.reference[b], positions);
+        gather_columns(op, shape[2], shape[3], conv.input.reference(b), positions);
     outputs.push_back(at::matmul(weight, reference.transpose(1, 2)));
   }
   Samples samples;

@@ -27,13 +27,13 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
   const Shape& weight = conv.weight.shape();
   Moments sum;
   int64_t rows = 0;
-  for (size_t b = 0; b < conv.input.quantized.size(); ++b) {
-    const at::Tensor& quantized = conv.input.quantized[b];
+  for (size_t b = 0; b < conv.input.batches; ++b) {
+    const at::Tensor quantized = conv.input.quantized(b);
     const std::vector<Position> positions =
         draw_positions(op, weight[2], weight[3], quantized, options.positions, random);
     const at::Tensor q = gather_columns(op, weight[2], weight[3], quantized, positions);
     const at::Tensor fp =
-        gather_columns(op, weight[2], weight[3], conv.input.reference[b], positions);
+        gather_columns(op, weight[2], weight[3], conv.input.reference(b), positions);
     const at::Tensor hessian = at::matmul(q.transpose(1, 2), q);
     const at::Tensor cross = at::matmul(fp.transpose(1, 2), q);
     if (rows == 0) {

@@ -69,7 +69,6 @@ int64_t convs_done(const MethodContext& context) {
 GptqOptions gptq_options(Effort effort) {
   GptqOptions options;
   if (effort == Effort::kFast) return options;
-  options.images = 96;
   options.activation_limit = 1200;
   if (effort == Effort::kMax) options.fit.row_positions = 8000;
   return options;

@@ -55,22 +55,21 @@ class Side {
     }
   }
 
-  Batches input(const graph::Node& node) const {
-    Batches batches;
-    for (const at::Tensor& value : values_[node.inputs.at(0)]) batches.push_back(to_float(value));
-    return batches;
+  // The node's i-th input for one batch; a conv's activations are rounded where annotated.
+  at::Tensor input(const graph::Node& node, size_t i, size_t batch) const {
+    const at::Tensor x = values_[node.inputs[i]][batch].to(c10::ScalarType::Float);
+    if (i > 0) return x;
+    const auto annotation = graph_.quantization.find(node.name);
+    const bool rounded = annotation != graph_.quantization.end() && annotation->second.input;
+    return rounded ? quantized_input(x, *annotation->second.input) : x;
   }
 
-  // `first_input` replaces the node's first input: a conv's activations, rounded where annotated.
-  void run(const graph::Node& node, size_t batches, const Batches& first_input) {
+  void run(const graph::Node& node, size_t batches) {
     const exec::NodeParameters parameters = quantized_parameters(graph_, node);
     for (const graph::ValueId output : node.outputs) values_[output].resize(batches);
     for (size_t b = 0; b < batches; ++b) {
       std::vector<at::Tensor> inputs;
-      for (size_t i = 0; i < node.inputs.size(); ++i) {
-        const bool given = i == 0 && !first_input.empty();
-        inputs.push_back(given ? first_input[b] : to_float(values_[node.inputs[i]][b]));
-      }
+      for (size_t i = 0; i < node.inputs.size(); ++i) inputs.push_back(input(node, i, b));
       const std::vector<at::Tensor> outputs = exec::apply(node, parameters, inputs);
       for (size_t k = 0; k < outputs.size(); ++k) {
         values_[node.outputs[k]][b] = outputs[k].to(c10::ScalarType::Half);
@@ -87,8 +86,6 @@ class Side {
   }
 
  private:
-  static at::Tensor to_float(const at::Tensor& value) { return value.to(c10::ScalarType::Float); }
-
   const graph::Graph& graph_;
   std::vector<Batches> values_;
 };
@@ -109,25 +106,21 @@ void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
                 const std::function<void(const PairedInput&)>& visit) {
   if (reference.nodes.size() != annotated.nodes.size()) fail("the two graphs have different nodes");
   const c10::InferenceMode guard;
-  const Batches batches = load(images, options);
+  Batches batches = load(images, options);
+  const size_t loaded = batches.size();
   Side fp(reference, batches);
   Side q(annotated, batches);
+  batches.clear();
   const std::vector<std::vector<int>> consumers = annotated.consumers();
   for (size_t i = 0; i < annotated.nodes.size(); ++i) {
     const graph::Node& node = annotated.nodes[i];
     const auto annotation = annotated.quantization.find(node.name);
-    Batches reference_input;
-    Batches quantized_batches;
-    if (annotation != annotated.quantization.end()) {
-      reference_input = fp.input(node);
-      quantized_batches = q.input(node);
-      if (annotation->second.input) {
-        for (at::Tensor& x : quantized_batches) x = quantized_input(x, *annotation->second.input);
-      }
-      if (annotation->second.weight) visit({node, reference_input, quantized_batches});
+    if (annotation != annotated.quantization.end() && annotation->second.weight) {
+      visit({node, loaded, [&](size_t b) { return fp.input(node, 0, b); },
+             [&](size_t b) { return q.input(node, 0, b); }});
     }
-    fp.run(node, batches.size(), reference_input);
-    q.run(node, batches.size(), quantized_batches);
+    fp.run(node, loaded);
+    q.run(node, loaded);
     for (const graph::ValueId value : node.inputs) {
       if (consumers[value].back() == static_cast<int>(i)) {
         fp.free(value);
@@ -159,21 +152,14 @@ void walk_blocks(const graph::Graph& reference, const graph::Graph& annotated,
   };
   for (const Block& block : blocks) {
     for (size_t i = block.first; i < block.last; ++i) {
-      fp.run(annotated.nodes[i], loaded, {});
+      fp.run(annotated.nodes[i], loaded);
       free_inputs(fp, i, block.first);
     }
     const bool go_on =
         visit({block, fp.get(block.inputs), q.get(block.inputs), fp.get(block.outputs)});
     if (!go_on) return;
     for (size_t i = block.first; i < block.last; ++i) {
-      const graph::Node& node = annotated.nodes[i];
-      const auto annotation = annotated.quantization.find(node.name);
-      Batches input;
-      if (annotation != annotated.quantization.end() && annotation->second.input) {
-        input = q.input(node);
-        for (at::Tensor& x : input) x = quantized_input(x, *annotation->second.input);
-      }
-      q.run(node, loaded, input);
+      q.run(annotated.nodes[i], loaded);
       free_inputs(q, i, block.first);
     }
     for (const graph::ValueId value : block.inputs) {

@@ -87,5 +87,15 @@ TEST(Text, MatchesGlobsAndSuggests) {
   EXPECT_EQ(human_seconds(74.2), "1 min 14 s");
 }
 
+TEST(Text, TimesHaveUnits) {
+  EXPECT_EQ(parse_seconds("90"), 90);
+  EXPECT_EQ(parse_seconds("90s"), 90);
+  EXPECT_EQ(parse_seconds("10m"), 600);
+  EXPECT_EQ(parse_seconds("1.5 h"), 5400);
+  for (const char* text : {"", "m", "10x", "-1m", "0", "nan", "inf", "1e999"}) {
+    EXPECT_THROW(parse_seconds(text), Error) << text;
+  }
+}
+
 }  // namespace
 }  // namespace yoloquant

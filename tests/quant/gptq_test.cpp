@@ -29,14 +29,15 @@ graph::Graph tiny() {
   return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
 }
 
-// Distance of the class logits from the float model's on images the method has not seen.
-double logit_error(const graph::Graph& quantized, const graph::Graph& reference) {
+// Squared distance of a value from the float model's on images the method has not seen.
+double value_error(const graph::Graph& quantized, const graph::Graph& reference,
+                   const std::string& value) {
   const Tensor image = model::formula_tensor("unseen", {2, 3, 64, 64});
   const auto logits = [&](const graph::Graph& graph) {
     graph::Graph cut = graph;
     cut.outputs.clear();
     for (size_t i = 0; i < cut.values.size(); ++i) {
-      if (cut.values[i].name == "model.3.classes") {
+      if (cut.values[i].name == value) {
         cut.outputs.push_back(static_cast<graph::ValueId>(i));
       }
     }
@@ -49,6 +50,10 @@ double logit_error(const graph::Graph& quantized, const graph::Graph& reference)
     error += std::pow(a.data<float>()[i] - b.data<float>()[i], 2);
   }
   return error;
+}
+
+double logit_error(const graph::Graph& quantized, const graph::Graph& reference) {
+  return value_error(quantized, reference, "model.3.classes");
 }
 
 QuantizationResult quantized(const graph::Graph& reference, const std::string& scheme,
@@ -69,6 +74,25 @@ TEST(Gptq, ComesMuchCloserToTheFloatOutputThanNearest) {
     const double gptq = logit_error(quantized(reference, scheme, "gptq").graph, reference);
     EXPECT_LT(gptq, 0.5 * nearest) << scheme;
   }
+}
+
+TEST(Gptq, FitsActivationsBehindSiLU) {
+  const graph::Graph reference = tiny();
+  MemoryCalibrationData images(model::formula_tensor("images", {6, 3, 64, 64}));
+  QuantizationConfig config;
+  config.scheme = parse_scheme("w3a16");
+  const graph::Graph nearest = quantize(reference, config, images).graph;
+  const CalibrationOptions calibration;
+  Budget budget;
+  // The C2f module's output: what its convs and SiLUs make of the image.
+  const auto error = [&](int64_t activation_limit) {
+    graph::Graph graph = nearest;
+    GptqOptions options;
+    options.activation_limit = activation_limit;
+    run_gptq(graph, {reference, config, images, calibration, budget, Progress::none()}, options);
+    return value_error(graph, reference, "model.1.cv2.act");
+  };
+  EXPECT_LT(error(1000), error(0));
 }
 
 TEST(Gptq, WeightsAreOnTheGridTheyAreStoredWith) {

@@ -1,0 +1,199 @@
+#include "quant/teacher.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "graph/passes.h"
+#include "model/model.h"
+#include "quant/crops.h"
+#include "quant/output_harm.h"
+#include "quant/quantize.h"
+#include "quant/student.h"
+#include "quant/teacher_loss.h"
+#include "small_graph.h"
+#include "support/temporary_folder.h"
+
+namespace yoloquant::quant {
+namespace {
+
+const char* const kTiny = R"(
+nc: 3
+scales: {n: [0.33, 0.25, 128]}
+backbone:
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 3, C2f, [64, true]]
+  - [-1, 1, SCDown, [128, 3, 2]]
+head:
+  - [[1, 2], 1, v10Detect, [nc]]
+)";
+
+graph::Graph tiny() {
+  graph::Graph graph = model::build(model::parse_definition(kTiny, "tiny"), 64, 64);
+  model::set_formula_parameters(graph);
+  return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
+}
+
+TeacherOptions quick(int64_t steps) {
+  TeacherOptions options;
+  options.steps = steps;
+  options.crop = 64;
+  options.bfloat16 = false;
+  options.warmup = 4;
+  options.held_out = 0.25;
+  options.checks = 4;
+  options.average = 0.9;
+  return options;
+}
+
+// What the tests tune: a model rounded to nearest, its images, and the loss of both on new images.
+class TeacherTest : public testing::Test {
+ protected:
+  TeacherTest() : reference_(tiny()), images_(model::formula_tensor("images", {16, 3, 64, 64})) {
+    config_.scheme = parse_scheme("w4a8");
+    start_ = quantize(reference_, config_, images_).graph;
+  }
+
+  graph::Graph tune(const TeacherOptions& options, MethodState* state = nullptr,
+                    Progress& progress = Progress::none()) {
+    graph::Graph graph = start_;
+    if (state != nullptr) {
+      state->resume(graph);
+      state->set_place(1);
+    }
+    const CalibrationOptions calibration;
+    Budget budget(Effort::kFast, 1e9, 5);
+    run_teacher(graph,
+                {reference_, config_, images_, calibration, budget, progress, state}, options);
+    return graph;
+  }
+
+  double loss(const graph::Graph& graph) const {
+    const TeacherTaps taps = find_taps(reference_);
+    MemoryCalibrationData unseen(model::formula_tensor("unseen", {4, 3, 64, 64}));
+    const CropSource source(unseen, 0, 4);
+    Random random(1);
+    const at::Tensor images = source.draw_whole(random);
+    const Student teacher(reference_, {.trainable = false});
+    const Student student(graph, {});
+    return teacher_loss(taps, student.forward(images, taps.values()),
+                        teacher.forward(images, taps.values()), 64 * 64)
+        .total.item<double>();
+  }
+
+  graph::Graph reference_;
+  MemoryCalibrationData images_;
+  QuantizationConfig config_;
+  graph::Graph start_;
+};
+
+TEST_F(TeacherTest, ComesCloserToTheFloatModelOnImagesItHasNotSeen) {
+  EXPECT_LT(loss(tune(quick(60))), 0.8 * loss(start_));
+}
+
+TEST_F(TeacherTest, WeightsAreOnTheirGridAndTheDflIsUntouched) {
+  const graph::Graph tuned = tune(quick(20));
+  for (const auto& [conv, annotation] : tuned.quantization) {
+    const Tensor& weight = tuned.parameter(conv + ".weight");
+    const Tensor again = dequantize(quantize(weight, *annotation.weight), *annotation.weight);
+    for (size_t i = 0; i < again.data<float>().size(); ++i) {
+      ASSERT_NEAR(again.data<float>()[i], weight.data<float>()[i], 1e-6) << conv;
+    }
+  }
+  EXPECT_TRUE(equal(tuned.parameter("model.3.dfl.conv.weight"),
+                    start_.parameter("model.3.dfl.conv.weight")));
+}
+
+TEST_F(TeacherTest, KeepsTheStartWhenNothingIsBetter) {
+  TeacherOptions wild = quick(8);
+  wild.latent_rate = 50;
+  wild.step_rate = 5;
+  wild.bias_rate = 50;
+  const graph::Graph tuned = tune(wild);
+  for (const auto& [name, value] : start_.parameters) {
+    if (!name.ends_with(".bias")) continue;
+    EXPECT_TRUE(equal(value, tuned.parameter(name))) << name;
+  }
+}
+
+// Ends the work after some updates, as an interruption does.
+class StopAfter : public Progress {
+ public:
+  explicit StopAfter(int64_t updates) : left_(updates) {}
+  void start(std::string_view, int64_t) override {}
+  void update(int64_t, std::string_view) override {
+    if (--left_ < 0) fail("stopped");
+  }
+  void finish() override {}
+
+ private:
+  int64_t left_;
+};
+
+TEST_F(TeacherTest, GoesOnFromWhereItWasStopped) {
+  const TemporaryFolder folder;
+  const graph::Graph whole = tune(quick(30));
+  StopAfter stop(17);
+  MethodState first(folder / "state", "f");
+  EXPECT_THROW(tune(quick(30), &first, stop), Error);
+  MethodState second(folder / "state", "f");
+  const graph::Graph resumed = tune(quick(30), &second);
+  for (const auto& [name, value] : whole.parameters) {
+    EXPECT_TRUE(equal(value, resumed.parameter(name))) << name;
+  }
+}
+
+TEST_F(TeacherTest, AStateOfOtherSettingsOrADamagedOneIsRefused) {
+  const TemporaryFolder folder;
+  MethodState(folder / "state", "f").save(start_);
+  graph::Graph graph = start_;
+  EXPECT_THROW(MethodState(folder / "state", "g").resume(graph), Error);
+  EXPECT_EQ(MethodState(folder / "state", "f").resume(graph), 0);
+  EXPECT_EQ(MethodState(folder / "none", "f").resume(graph), 0);
+  write_file(folder / "state", "not a state");
+  EXPECT_THROW(MethodState(folder / "state", "f").resume(graph), Error);
+}
+
+TEST_F(TeacherTest, StopsWhenItsTimeIsOver) {
+  TeacherOptions options = quick(1'000'000'000);
+  options.seconds = 0.2;
+  tune(options);  // returns
+}
+
+TEST(TeacherTaps, OfADetectorAreItsModulesAndTheLogitsOfItsHead) {
+  const TeacherTaps taps = find_taps(tiny());
+  EXPECT_EQ(taps.features.size(), 2U);  // C2f and SCDown; a single conv is no block
+  EXPECT_TRUE(taps.head.detection);
+  EXPECT_EQ(taps.values().size(), 4U);
+}
+
+TEST(TeacherTaps, OfOtherGraphsAreTheirOutputs) {
+  const TeacherTaps taps = find_taps(small_graph());
+  EXPECT_FALSE(taps.head.detection);
+  EXPECT_EQ(taps.values(), small_graph().outputs);
+}
+
+TEST(Teacher, TunesAGraphWithoutADetectionHead) {
+  const graph::Graph reference = small_graph();
+  MadeImages images(16, 32);
+  QuantizationConfig config;
+  config.scheme = parse_scheme("w3a16");
+  config.method = "teacher";
+  EXPECT_EQ(quantize(reference, config, images).graph.nodes.size(), reference.nodes.size());
+}
+
+TEST(CropSource, CropsAreOfTheSizeAskedForAndInRange) {
+  MemoryCalibrationData images(model::formula_tensor("images", {3, 3, 96, 64}));
+  const CropSource source(images, 0, 3);
+  Random random(2);
+  for (int i = 0; i < 20; ++i) {
+    const at::Tensor crops = source.draw(2, 48, random);
+    EXPECT_EQ(crops.sizes(), (std::vector<int64_t>{2, 3, 48, 48}));
+    EXPECT_GE(crops.min().item<float>(), 0);
+    EXPECT_LE(crops.max().item<float>(), 1);
+  }
+  EXPECT_EQ(source.draw_whole(random).sizes(), (std::vector<int64_t>{1, 3, 96, 64}));
+}
+
+}  // namespace
+}  // namespace yoloquant::quant
