@@ -202,7 +202,8 @@ TEST(Blocks, CropsGiveWhatTheWholeGives) {
   for (const Block& block : find_blocks(graph)) {
     if (!has_fitted_convs(rounded, graph, block)) continue;
     const std::optional<BlockWindow> window = find_window(graph, block);
-    EXPECT_EQ(window.has_value(), block.name != "model.3") << block.name;  // attention
+    // Not attention, and not the head's branches, which end in a reshape.
+    EXPECT_EQ(window.has_value(), block.name < "model.3") << block.name;
     if (!window) continue;
     ++windows;
     const Shape in = graph.values[block.inputs[0]].shape;
@@ -245,7 +246,7 @@ TEST(Blocks, CropsGiveWhatTheWholeGives) {
       }
     }
   }
-  EXPECT_GE(windows, 4);
+  EXPECT_EQ(windows, 3);
 }
 
 }  // namespace
