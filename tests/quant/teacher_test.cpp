@@ -131,7 +131,7 @@ class StopAfter : public Progress {
 };
 
 TEST_F(TeacherTest, GoesOnFromWhereItWasStopped) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const graph::Graph whole = tune(quick(30));
   StopAfter stop(17);
   MethodState first(folder / "state", "f");
@@ -144,7 +144,7 @@ TEST_F(TeacherTest, GoesOnFromWhereItWasStopped) {
 }
 
 TEST_F(TeacherTest, AStateOfOtherSettingsOrADamagedOneIsRefused) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   MethodState(folder / "state", "f").save(start_);
   graph::Graph graph = start_;
   EXPECT_THROW(MethodState(folder / "state", "g").resume(graph), Error);
