@@ -87,6 +87,12 @@ std::map<std::string, at::Tensor> Student::named() const {
   return tensors;
 }
 
+std::map<std::string, at::Tensor> Student::state() const {
+  std::map<std::string, at::Tensor> tensors = named();
+  for (const auto& [node, t] : trainable_) tensors[graph_.nodes[node].name + ".start"] = t.start;
+  return tensors;
+}
+
 at::Tensor Student::weight_of(const Trainable& t) const {
   const at::Tensor codes =
       straight_through_round(at::clamp(t.latent, t.qmin - 0.49, t.qmax + 0.49));

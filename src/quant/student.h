@@ -37,6 +37,8 @@ class Student {
 
   // All of them by name: CONV.latent, CONV.log_step, CONV.bias.
   std::map<std::string, at::Tensor> named() const;
+  // These and what they are relative to, CONV.start: all that is needed to go on.
+  std::map<std::string, at::Tensor> state() const;
 
   // Keeps latent weights where rounding reaches them.
   void clamp_latents();

@@ -151,7 +151,7 @@ class Tuning {
         {"step", number(static_cast<double>(step_))},
         {"random",
          Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(random_.state())})}};
-    for (const auto& [name, value] : student_.named()) own["value/" + name] = exec::to_host(value);
+    for (const auto& [name, value] : student_.state()) own["value/" + name] = exec::to_host(value);
     for (const auto& [name, value] : average_.means()) own["mean/" + name] = exec::to_host(value);
     for (const auto& [name, value] : optimizer_.state()) own["adam/" + name] = exec::to_host(value);
     context_.state->save(best_graph_, own);
@@ -174,7 +174,7 @@ class Tuning {
         value.detach().copy_(source);
       }
     };
-    load("value/", student_.named());
+    load("value/", student_.state());
     load("mean/", average_.means());
     load("adam/", optimizer_.state());
     best_ = get("best").data<double>()[0];
