@@ -12,8 +12,8 @@
 namespace yoloquant::quant {
 
 struct FitOptions {
-  int64_t positions = 800;  // of the im2col matrix, per image
-  double damping = 0.15;    // of the fit and of the rounding, as a share of mean diag H
+  int64_t positions = 38400;  // of the im2col matrix, over all images
+  double damping = 0.15;      // of the fit and of the rounding, as a share of mean diag H
   int scale_candidates = 14;
   int descent_sweeps = 3;
   bool output_target = true;  // false: plain GPTQ, the float weights are the target

@@ -33,10 +33,11 @@ Samples collect(const ConvToFit& conv, const at::Tensor& weight, const FitOption
   const Shape& shape = conv.weight.shape();
   std::vector<at::Tensor> columns;
   std::vector<at::Tensor> outputs;  // W x
+  const int64_t per_image = std::max<int64_t>(options.positions / conv.input.images, 1);
   for (size_t b = 0; b < conv.input.batches; ++b) {
     const at::Tensor quantized = conv.input.quantized(b);
     const std::vector<Position> positions =
-        draw_positions(op, shape[2], shape[3], quantized, options.positions, random);
+        draw_positions(op, shape[2], shape[3], quantized, per_image, random);
     columns.push_back(gather_columns(op, shape[2], shape[3], quantized, positions));
     const at::Tensor reference =
         gather_columns(op, shape[2], shape[3], conv.input.reference(b), positions);

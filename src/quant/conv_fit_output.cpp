@@ -27,10 +27,11 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
   const Shape& weight = conv.weight.shape();
   Moments sum;
   int64_t rows = 0;
+  const int64_t per_image = std::max<int64_t>(options.positions / conv.input.images, 1);
   for (size_t b = 0; b < conv.input.batches; ++b) {
     const at::Tensor quantized = conv.input.quantized(b);
     const std::vector<Position> positions =
-        draw_positions(op, weight[2], weight[3], quantized, options.positions, random);
+        draw_positions(op, weight[2], weight[3], quantized, per_image, random);
     const at::Tensor q = gather_columns(op, weight[2], weight[3], quantized, positions);
     const at::Tensor fp =
         gather_columns(op, weight[2], weight[3], conv.input.reference(b), positions);

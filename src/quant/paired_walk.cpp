@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <ranges>
 
 #include "base/error.h"
 #include "exec/convert.h"
@@ -49,7 +50,7 @@ at::Tensor quantized_input(const at::Tensor& x, const graph::Quantizer& q) {
 class Side {
  public:
   Side(const graph::Graph& graph, const Batches& images)
-      : graph_(graph), values_(graph.values.size()) {
+      : graph_(&graph), values_(graph.values.size()) {
     for (const at::Tensor& image : images) {
       values_[graph.inputs.at(0)].push_back(image.to(c10::ScalarType::Half));
     }
@@ -59,13 +60,13 @@ class Side {
   at::Tensor input(const graph::Node& node, size_t i, size_t batch) const {
     const at::Tensor x = values_[node.inputs[i]][batch].to(c10::ScalarType::Float);
     if (i > 0) return x;
-    const auto annotation = graph_.quantization.find(node.name);
-    const bool rounded = annotation != graph_.quantization.end() && annotation->second.input;
+    const auto annotation = graph_->quantization.find(node.name);
+    const bool rounded = annotation != graph_->quantization.end() && annotation->second.input;
     return rounded ? quantized_input(x, *annotation->second.input) : x;
   }
 
   void run(const graph::Node& node, size_t batches) {
-    const exec::NodeParameters parameters = quantized_parameters(graph_, node);
+    const exec::NodeParameters parameters = quantized_parameters(*graph_, node);
     for (const graph::ValueId output : node.outputs) values_[output].resize(batches);
     for (size_t b = 0; b < batches; ++b) {
       std::vector<at::Tensor> inputs;
@@ -79,6 +80,15 @@ class Side {
 
   void free(graph::ValueId value) { values_[value] = {}; }
 
+  // The values of more images, at the same node.
+  void append(const Side& other) {
+    for (size_t v = 0; v < values_.size(); ++v) {
+      values_[v].insert(values_[v].end(), other.values_[v].begin(), other.values_[v].end());
+    }
+  }
+
+  const graph::Graph& graph() const { return *graph_; }
+
   std::vector<Batches> get(const std::vector<graph::ValueId>& ids) const {
     std::vector<Batches> batches;
     for (const graph::ValueId value : ids) batches.push_back(values_[value]);
@@ -86,18 +96,86 @@ class Side {
   }
 
  private:
-  const graph::Graph& graph_;
+  const graph::Graph* graph_;
   std::vector<Batches> values_;
 };
 
-Batches load(CalibrationData& images, const PairedWalkOptions& options) {
-  const int64_t count =
-      options.images > 0 ? std::min(options.images, images.size()) : images.size();
+Batches load(CalibrationData& images, int64_t first, int64_t last, int batch) {
   Batches batches;
-  images.for_each_batch(0, count, options.batch,
-                        [&](const Tensor& batch) { batches.push_back(tensor_of(batch)); });
+  images.for_each_batch(first, last, batch,
+                        [&](const Tensor& loaded) { batches.push_back(tensor_of(loaded)); });
   return batches;
 }
+
+// Bytes that both sides hold per image while each node runs.
+std::vector<int64_t> live_bytes(const graph::Graph& graph) {
+  const std::vector<std::vector<int>> consumers = graph.consumers();
+  const auto bytes = [&](graph::ValueId value) {
+    constexpr int64_t kSidesTimesHalf = 2 * 2;
+    int64_t count = kSidesTimesHalf;
+    for (const int64_t extent : graph.values[value].shape) count *= extent;
+    return count;
+  };
+  int64_t live = 0;
+  for (const graph::ValueId value : graph.inputs) live += bytes(value);
+  std::vector<int64_t> result;
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    for (const graph::ValueId value : graph.nodes[i].outputs) live += bytes(value);
+    result.push_back(live);
+    std::vector<graph::ValueId> inputs = graph.nodes[i].inputs;
+    std::ranges::sort(inputs);
+    inputs.erase(std::ranges::unique(inputs).begin(), inputs.end());
+    for (const graph::ValueId value : inputs) {
+      if (consumers[value].back() == static_cast<int>(i)) live -= bytes(value);
+    }
+  }
+  return result;
+}
+
+// The float and the quantized graph at one node, for the images loaded so far.
+class Pair {
+ public:
+  Pair(const graph::Graph& reference, const graph::Graph& annotated)
+      : annotated_(annotated),
+        consumers_(annotated.consumers()),
+        fp_(reference, {}),
+        q_(annotated, {}) {}
+
+  // Adds images that have gone through all nodes before `node`.
+  void add(Batches images, size_t node) {
+    Pair other(fp_.graph(), annotated_);
+    other.fp_ = Side(fp_.graph(), images);
+    other.q_ = Side(annotated_, images);
+    other.batches_ = images.size();
+    images.clear();
+    for (size_t i = 0; i < node; ++i) other.run(i);
+    fp_.append(other.fp_);
+    q_.append(other.q_);
+    batches_ += other.batches_;
+  }
+
+  void run(size_t node) {
+    fp_.run(annotated_.nodes[node], batches_);
+    q_.run(annotated_.nodes[node], batches_);
+    for (const graph::ValueId value : annotated_.nodes[node].inputs) {
+      if (consumers_[value].back() != static_cast<int>(node)) continue;
+      fp_.free(value);
+      q_.free(value);
+    }
+  }
+
+  PairedInput input(const graph::Node& node, int64_t images) const {
+    return {node, images, batches_, [this, &node](size_t b) { return fp_.input(node, 0, b); },
+            [this, &node](size_t b) { return q_.input(node, 0, b); }};
+  }
+
+ private:
+  const graph::Graph& annotated_;
+  std::vector<std::vector<int>> consumers_;
+  Side fp_;
+  Side q_;
+  size_t batches_ = 0;
+};
 
 }  // namespace
 
@@ -106,27 +184,29 @@ void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
                 const std::function<void(const PairedInput&)>& visit) {
   if (reference.nodes.size() != annotated.nodes.size()) fail("the two graphs have different nodes");
   const c10::InferenceMode guard;
-  Batches batches = load(images, options);
-  const size_t loaded = batches.size();
-  Side fp(reference, batches);
-  Side q(annotated, batches);
-  batches.clear();
-  const std::vector<std::vector<int>> consumers = annotated.consumers();
+  const int64_t wanted =
+      options.images > 0 ? std::min(options.images, images.size()) : images.size();
+  // How many images fit from each node on: early values are large.
+  std::vector<int64_t> fitting = live_bytes(annotated);
+  int64_t most = 1;
+  for (int64_t& bytes : fitting | std::views::reverse) {
+    most = std::max(most, bytes);
+    bytes = std::clamp<int64_t>(options.memory / most / options.batch, 1, wanted) * options.batch;
+  }
+  Pair pair(reference, annotated);
+  int64_t loaded = 0;
   for (size_t i = 0; i < annotated.nodes.size(); ++i) {
+    while (loaded < std::min(fitting[i], wanted)) {
+      const int64_t next = std::min(loaded + options.batch, wanted);
+      pair.add(load(images, loaded, next, options.batch), i);
+      loaded = next;
+    }
     const graph::Node& node = annotated.nodes[i];
     const auto annotation = annotated.quantization.find(node.name);
     if (annotation != annotated.quantization.end() && annotation->second.weight) {
-      visit({node, loaded, [&](size_t b) { return fp.input(node, 0, b); },
-             [&](size_t b) { return q.input(node, 0, b); }});
+      visit(pair.input(node, loaded));
     }
-    fp.run(node, loaded);
-    q.run(node, loaded);
-    for (const graph::ValueId value : node.inputs) {
-      if (consumers[value].back() == static_cast<int>(i)) {
-        fp.free(value);
-        q.free(value);
-      }
-    }
+    pair.run(i);
   }
 }
 
@@ -135,7 +215,7 @@ void walk_blocks(const graph::Graph& reference, const graph::Graph& annotated,
                  const std::function<bool(const PairedBlock&)>& visit) {
   if (reference.nodes.size() != annotated.nodes.size()) fail("the two graphs have different nodes");
   const at::NoGradGuard guard;  // not InferenceMode: visitors differentiate
-  Batches batches = load(images, {.images = count, .batch = 1});
+  Batches batches = load(images, 0, std::min(count, images.size()), 1);
   const size_t loaded = batches.size();
   Side fp(reference, batches);
   Side q(annotated, batches);
@@ -172,27 +252,7 @@ void walk_blocks(const graph::Graph& reference, const graph::Graph& annotated,
 }
 
 int64_t walk_bytes_per_image(const graph::Graph& graph) {
-  const std::vector<std::vector<int>> consumers = graph.consumers();
-  const auto elements = [&](graph::ValueId value) {
-    int64_t count = 1;
-    for (const int64_t extent : graph.values[value].shape) count *= extent;
-    return count;
-  };
-  int64_t live = 0;
-  for (const graph::ValueId value : graph.inputs) live += elements(value);
-  int64_t most = live;
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    for (const graph::ValueId value : graph.nodes[i].outputs) live += elements(value);
-    most = std::max(most, live);
-    std::vector<graph::ValueId> inputs = graph.nodes[i].inputs;
-    std::ranges::sort(inputs);
-    inputs.erase(std::ranges::unique(inputs).begin(), inputs.end());
-    for (const graph::ValueId value : inputs) {
-      if (consumers[value].back() == static_cast<int>(i)) live -= elements(value);
-    }
-  }
-  constexpr int64_t kSidesAndBytes = 2 * 2;
-  return most * kSidesAndBytes;
+  return std::ranges::max(live_bytes(graph));
 }
 
 }  // namespace yoloquant::quant

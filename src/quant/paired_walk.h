@@ -18,6 +18,7 @@ namespace yoloquant::quant {
 // conv's own input quantizer applied, if it has one.
 struct PairedInput {
   const graph::Node& node;
+  int64_t images;
   size_t batches;
   std::function<at::Tensor(size_t batch)> reference;
   std::function<at::Tensor(size_t batch)> quantized;
@@ -26,12 +27,15 @@ struct PairedInput {
 struct PairedWalkOptions {
   int64_t images = 0;  // 0: all
   int batch = 4;
+  int64_t memory = int64_t{400} << 20;  // bytes of the values that are kept, about
 };
 
 // Calls `visit` for each conv of `annotated` with a quantized weight, in execution order. The
 // visitor may change that conv's parameters and annotation in `annotated`: later convs see the
-// result. All images are held at once, as float16 between nodes, but only the values that later
-// nodes still need. Both graphs must have the same nodes; `reference` is not annotated.
+// result. What later nodes still need of all images is kept as float16; where that is more than
+// `memory`, in the first layers with their large maps, fewer images take part, and the others are
+// brought up to the node where they fit. Both graphs must have the same nodes; `reference` is not
+// annotated.
 void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
                 CalibrationData& images, const PairedWalkOptions& options,
                 const std::function<void(const PairedInput&)>& visit);
