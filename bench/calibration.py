@@ -17,34 +17,11 @@ Each gets the float model as the ONNX file that ours exports.
 """
 import argparse
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 
-COMMON = """
-import sys
-import cv2
-import numpy as np
-model, images, count, out, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
-cv2.setNumThreads(threads)
-paths = open(images).read().split("\\n")[:count]
+from common import PEER_START, export_baseline, image_paths, measure, print_ratios
 
-
-def letterbox(path):
-    image = cv2.imread(path)
-    height, width = image.shape[:2]
-    scale = min(640 / height, 640 / width)
-    w, h = round(width * scale), round(height * scale)
-    if (w, h) != (width, height):
-        image = cv2.resize(image, (w, h), interpolation=cv2.INTER_LINEAR)
-    left, top = (640 - w) // 2, (640 - h) // 2
-    image = cv2.copyMakeBorder(image, top, 640 - h - top, left, 640 - w - left,
-                               cv2.BORDER_CONSTANT, value=(114, 114, 114))
-    return np.ascontiguousarray(image[None, :, :, ::-1].transpose(0, 3, 1, 2), dtype=np.float32) / 255
-"""
-ORT = COMMON + """
+ORT = PEER_START + """
 from onnxruntime.quantization import (CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType,
                                       quantize_static)
 
@@ -62,7 +39,7 @@ quantize_static(model, out, Reader(), quant_format=QuantFormat.QDQ, op_types_to_
                 per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
                 calibrate_method=CalibrationMethod.MinMax)
 """
-NNCF = COMMON + """
+NNCF = PEER_START + """
 import nncf
 import openvino
 core = openvino.Core()
@@ -71,7 +48,7 @@ data = nncf.Dataset(paths, letterbox)
 quantized = nncf.quantize(core.read_model(model), data, subset_size=count)
 openvino.save_model(quantized, out)
 """
-BREVITAS = COMMON + """
+BREVITAS = PEER_START + """
 import onnx
 import onnx2torch
 import torch
@@ -88,33 +65,6 @@ with torch.no_grad(), calibration_mode(net):
     for path in paths:
         net(torch.from_numpy(letterbox(path)))
 """
-
-
-def measure(command, threads):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    begin = time.monotonic()
-    with tempfile.TemporaryFile(mode="w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            log.seek(0)
-            sys.exit("failed: " + command[0] + "\n" + log.read()[-2000:])
-    return dict(wall=time.monotonic() - begin, cpu=usage.ru_utime + usage.ru_stime,
-                mib=usage.ru_maxrss / 1024)
-
-
-def image_paths(listing, count):
-    folder = os.path.dirname(os.path.abspath(listing))
-    paths = []
-    for line in open(listing):
-        line = line.split("#")[0].strip()
-        places = [os.path.join(folder, sub, line) for sub in ("", "train2017", "images/train2017")]
-        found = [place for place in places if line and os.path.isfile(place)]
-        if line and not found:
-            sys.exit("no image " + line)
-        paths += found[:1]
-    return paths[:count]
 
 
 def main():
@@ -135,9 +85,7 @@ def main():
         with open(listing, "w") as file:
             file.write("\n".join(paths))
         baseline = os.path.join(folder, "float.onnx")
-        subprocess.run([args.ours, "export", args.model, "--head", "one2many", "--out", baseline, "--quiet"],
-                       stdout=subprocess.DEVNULL,
-                       check=True)
+        export_baseline(args.ours, args.model, baseline)
         threads = str(args.threads)
         commands = {"yoloquant": [
             args.ours, "quantize", args.model, "--scheme", "w8a8", "--head", "one2many", "--calib", listing,
@@ -161,16 +109,7 @@ def main():
             command = [tenth if part == listing else part for part in commands["yoloquant"]]
             tenth_result = measure(command, args.threads)
     print("%d images, %d threads, medians of %d rounds" % (len(paths), args.threads, args.rounds))
-    medians = {name: {key: statistics.median(r[key] for r in rows) for key in ("wall", "cpu", "mib")}
-               for name, rows in results.items()}
-    ours = medians["yoloquant"]
-    print("%-12s %8s %8s %9s   %s" % ("", "wall s", "CPU s", "peak MiB", "times ours: wall, CPU, memory"))
-    for name, m in medians.items():
-        print("%-12s %8.2f %8.2f %9.0f   %.2f, %.2f, %.2f" % (
-            name, m["wall"], m["cpu"], m["mib"], m["wall"] / ours["wall"], m["cpu"] / ours["cpu"],
-            m["mib"] / ours["mib"]))
-        spread = [r["wall"] for r in results[name]]
-        print("%-12s wall %.2f to %.2f" % ("", min(spread), max(spread)))
+    print_ratios(results)
     if tenth_result:
         print("ours with a tenth of the images: %.2f s, %.0f MiB" % (tenth_result["wall"], tenth_result["mib"]))
 

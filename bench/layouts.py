@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 
-from calibration import ORT, image_paths
+from calibration import ORT
+from common import export_baseline, image_paths
 
 RUNS = 6  # in a turn
 
@@ -48,8 +49,7 @@ for line in sys.stdin:
 def write_files(args, folder):
     files = {"fp32": os.path.join(folder, "fp32.onnx")}
     quiet = dict(check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([args.ours, "export", args.model, "--head", "one2many", "--out", files["fp32"], "--quiet"],
-                   **quiet)
+    export_baseline(args.ours, args.model, files["fp32"])
     for scheme, layout in (("w8a8", "qcdq"), ("w8a8", "deploy"), ("w4a8", "int4"), ("w4a8", "deploy")):
         name = scheme + " " + layout
         files[name] = os.path.join(folder, scheme + "_" + layout + ".onnx")

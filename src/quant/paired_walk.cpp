@@ -205,6 +205,7 @@ void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
     const auto annotation = annotated.quantization.find(node.name);
     if (annotation != annotated.quantization.end() && annotation->second.weight) {
       visit(pair.input(node, loaded));
+      release_free_memory();
     }
     pair.run(i);
   }

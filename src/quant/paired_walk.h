@@ -27,7 +27,7 @@ struct PairedInput {
 struct PairedWalkOptions {
   int64_t images = 0;  // 0: all
   int batch = 4;
-  int64_t memory = int64_t{400} << 20;  // bytes of the values that are kept, about
+  int64_t memory = int64_t{256} << 20;  // bytes of the values that are kept, about
 };
 
 // Calls `visit` for each conv of `annotated` with a quantized weight, in execution order. The
