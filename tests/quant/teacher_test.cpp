@@ -63,8 +63,8 @@ class TeacherTest : public testing::Test {
     }
     const CalibrationOptions calibration;
     Budget budget(Effort::kFast, 1e9, 5);
-    run_teacher(graph,
-                {reference_, config_, images_, calibration, budget, progress, state}, options);
+    run_teacher(graph, {reference_, config_, images_, calibration, budget, progress, state},
+                options);
     return graph;
   }
 
@@ -131,7 +131,7 @@ class StopAfter : public Progress {
 };
 
 TEST_F(TeacherTest, GoesOnFromWhereItWasStopped) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const graph::Graph whole = tune(quick(30));
   StopAfter stop(17);
   MethodState first(folder / "state", "f");
@@ -144,7 +144,7 @@ TEST_F(TeacherTest, GoesOnFromWhereItWasStopped) {
 }
 
 TEST_F(TeacherTest, AStateOfOtherSettingsOrADamagedOneIsRefused) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   MethodState(folder / "state", "f").save(start_);
   graph::Graph graph = start_;
   EXPECT_THROW(MethodState(folder / "state", "g").resume(graph), Error);
