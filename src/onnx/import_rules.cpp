@@ -11,8 +11,6 @@
 // express instead of guessing.
 namespace yoloquant::onnx {
 
-using graph::ValueId;
-
 namespace {
 
 template <size_t N>

@@ -33,8 +33,10 @@ Options lower_hull(Options options) {
     while (hull.size() >= 2) {
       const Option& a = hull[hull.size() - 2];
       const Option& b = hull.back();
-      if ((b.value - a.value) * (next.cost - a.cost) <= (next.value - a.value) * (b.cost - a.cost))
+      if ((b.value - a.value) * (next.cost - a.cost) <=
+          (next.value - a.value) * (b.cost - a.cost)) {
         break;
+      }
       hull.pop_back();
     }
     hull.push_back(next);

@@ -143,8 +143,9 @@ void SoftBlock::store(graph::Graph& annotated) const {
   for (const auto& [node, conv] : convs_) {
     const std::string& name = annotated_.nodes[node].name;
     annotated.parameters[name + ".weight"] = exec::to_host(conv.rounding.hard());
-    if (conv.bias.defined())
+    if (conv.bias.defined()) {
       annotated.parameters[name + ".bias"] = exec::to_host(conv.bias.detach());
+    }
   }
 }
 

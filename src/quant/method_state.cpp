@@ -8,7 +8,7 @@ namespace yoloquant::quant {
 namespace {
 
 const std::string kGraph = "graph/";
-const std::string kMethod = "method/";
+const std::string kPrefix = "method/";
 const std::string kPlace = "place";
 
 // The parameters that methods change, by the name they have in the file.
@@ -69,7 +69,7 @@ size_t MethodState::resume(graph::Graph& annotated) {
   place_ = static_cast<size_t>(place->second.data<int64_t>()[0]);
   TensorMap own;
   for (auto& [name, tensor] : file.tensors) {
-    if (name.starts_with(kMethod)) own[name.substr(kMethod.size())] = std::move(tensor);
+    if (name.starts_with(kPrefix)) own[name.substr(kPrefix.size())] = std::move(tensor);
   }
   if (!own.empty()) pending_ = std::move(own);
   return place_;
@@ -93,8 +93,9 @@ void MethodState::save(const graph::Graph& annotated, const TensorMap& own) cons
     file.tensors[kGraph + conv + ".scale"] =
         Tensor::from<float>({static_cast<int64_t>(scale.size())}, scale);
   }
-  for (const auto& [name, tensor] : own) file.tensors[kMethod + name] = tensor;
-  file.tensors[kPlace] = Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(place_)});
+  for (const auto& [name, tensor] : own) file.tensors[kPrefix + name] = tensor;
+  file.tensors[kPlace] =
+      Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(place_)});
   file.metadata["fingerprint"] = fingerprint_;
   checkpoint::write_safetensors(path_, file);
 }

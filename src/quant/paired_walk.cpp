@@ -7,6 +7,7 @@
 #include <ranges>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "exec/convert.h"
 #include "exec/operators.h"
 
