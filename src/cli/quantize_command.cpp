@@ -15,8 +15,8 @@ void QuantizationArguments::declare(Options& o) {
 void QuantizationArguments::declare_settings(Options& o) {
   o.section("Quantization");
   o.add("method", &method,
-        "how weights are rounded; several compose: a,b. auto: nearest at 7 bits and more, gptq "
-        "below, and teacher after it unless the effort is fast");
+        "how weights are rounded; several compose: a,b. auto: nearest at 7 bits and more, "
+        "gptq,teacher below");
   o.add("preset", &preset, "reference repeats the choices of the published reference pipeline")
       .one_of({"none", "reference"});
   o.add("layout", &layout,

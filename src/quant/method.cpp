@@ -41,10 +41,10 @@ std::vector<std::string> method_names() {
   return names;
 }
 
-std::string resolve_method(const QuantizationConfig& config, Effort effort) {
+std::string resolve_method(const QuantizationConfig& config) {
   if (config.method != "auto") return config.method;
-  if (settings_for(config, "").weight_bits >= kBitsThatNearestHolds) return "nearest";
-  return effort == Effort::kFast ? "gptq" : "gptq,teacher";
+  const bool holds = settings_for(config, "").weight_bits >= kBitsThatNearestHolds;
+  return holds ? "nearest" : "gptq,teacher";
 }
 
 MethodList parse_methods(std::string_view list) {

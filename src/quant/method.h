@@ -47,9 +47,9 @@ using MethodList = std::vector<std::unique_ptr<Method>>;
 MethodList parse_methods(std::string_view list);
 std::vector<std::string> method_names();
 
-// What the method "auto" stands for: nearest for weights of 7 bits or more, gptq below, and teacher
-// after it unless the effort is fast. Other lists are returned as they are.
-std::string resolve_method(const QuantizationConfig& config, Effort effort);
+// What the method "auto" stands for: nearest for weights of 7 bits or more, gptq and teacher below.
+// Other lists are returned as they are.
+std::string resolve_method(const QuantizationConfig& config);
 
 // Adds a method to the registry, under a name that is new. Call before threads start.
 void register_method(const std::string& name, std::function<std::unique_ptr<Method>()> make);

@@ -41,7 +41,7 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
   check_rules(config, graph::conv_names(inference));
   QuantizationResult result;
   result.config = config;
-  result.config.method = resolve_method(config, options.effort);
+  result.config.method = resolve_method(config);
   result.graph = inference;
   const MethodList methods = method_chain(result.config.method);
   Budget budget(options.effort, options.seconds, options.seed);
