@@ -37,6 +37,7 @@ def all_rows():
                  row(scheme + "_bias", scheme, "--method", "bias"),
                  row(scheme + "_gptq", scheme, *gptq),
                  row(scheme + "_gptq_adaround", scheme, "--method", "gptq,adaround"),
+                 row(scheme + "_fast", scheme),
                  row(scheme + "_normal", scheme, *normal),
                  row(scheme + "_max", scheme, *most)]
     rows += [row("w8a8_deploy", "w8a8", "--layout", "deploy"),
