@@ -199,13 +199,14 @@ class Reconstruction {
       fitted.parameters.clear();
       block_.store(fitted);
     };
-    for (double done = fraction(0); done < 1; done = fraction(result.iterations)) {
+    double done = fraction(0);
+    while (done < 1) {
       if (done >= next_check) {
         consider();
         next_check += 1.0 / static_cast<double>(options_.checks);
       }
       step(done);
-      ++result.iterations;
+      done = fraction(++result.iterations);
     }
     consider();
     if (improved) {

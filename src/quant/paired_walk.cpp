@@ -59,7 +59,7 @@ class Side {
 
   // The node's i-th input for one batch; a conv's activations are rounded where annotated.
   at::Tensor input(const graph::Node& node, size_t i, size_t batch) const {
-    const at::Tensor x = values_[node.inputs[i]][batch].to(c10::ScalarType::Float);
+    at::Tensor x = values_[node.inputs[i]][batch].to(c10::ScalarType::Float);
     if (i > 0) return x;
     const auto annotation = graph_->quantization.find(node.name);
     const bool rounded = annotation != graph_->quantization.end() && annotation->second.input;

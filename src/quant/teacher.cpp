@@ -74,10 +74,10 @@ class Tuning {
 
   void train() {
     const double interval = 1.0 / static_cast<double>(options_.checks);
-    const double first = fraction();
-    double next_check = (std::floor(first / interval) + 1) * interval;
+    double done = fraction();
+    double next_check = (std::floor(done / interval) + 1) * interval;
     Budget since_save;
-    for (double done = first; done < 1; done = fraction()) {
+    while (done < 1) {
       if (done >= next_check) {
         check();
         next_check += interval;
@@ -88,6 +88,7 @@ class Tuning {
       }
       step(done);
       context_.progress.update(step_, fmt::format("loss {:.3f}, held out {:.3f}", loss_, best_));
+      done = fraction();
     }
   }
 
