@@ -8,6 +8,7 @@
 #include "graph/passes.h"
 #include "model/model.h"
 #include "quant/quantize.h"
+#include "small_graph.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -29,15 +30,14 @@ graph::Graph tiny() {
   return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
 }
 
-// Squared distance of a value from the float model's on images the method has not seen.
-double value_error(const graph::Graph& quantized, const graph::Graph& reference,
-                   const std::string& value) {
+// Distance of the class logits from the float model's on images the method has not seen.
+double logit_error(const graph::Graph& quantized, const graph::Graph& reference) {
   const Tensor image = model::formula_tensor("unseen", {2, 3, 64, 64});
   const auto logits = [&](const graph::Graph& graph) {
     graph::Graph cut = graph;
     cut.outputs.clear();
     for (size_t i = 0; i < cut.values.size(); ++i) {
-      if (cut.values[i].name == value) {
+      if (cut.values[i].name == "model.3.classes") {
         cut.outputs.push_back(static_cast<graph::ValueId>(i));
       }
     }
@@ -50,10 +50,6 @@ double value_error(const graph::Graph& quantized, const graph::Graph& reference,
     error += std::pow(a.data<float>()[i] - b.data<float>()[i], 2);
   }
   return error;
-}
-
-double logit_error(const graph::Graph& quantized, const graph::Graph& reference) {
-  return value_error(quantized, reference, "model.3.classes");
 }
 
 QuantizationResult quantized(const graph::Graph& reference, const std::string& scheme,
@@ -76,23 +72,46 @@ TEST(Gptq, ComesMuchCloserToTheFloatOutputThanNearest) {
   }
 }
 
+// conv -> SiLU, whose input is negative more often than not.
+graph::Graph conv_and_silu() {
+  graph::Graph graph;
+  const graph::ValueId image = graph.add_value("images");
+  graph.values[image].shape = {1, 3, 32, 32};
+  graph.inputs = {image};
+  const graph::ValueId sum = add_conv(graph, "conv", image, 3, 32, 3);
+  for (float& bias : graph.parameters.at("conv.bias").mutable_data<float>()) bias -= 1.0F;
+  graph.outputs = {graph.add_node("act", graph::Activation{}, {sum})};
+  graph::infer_shapes(graph);
+  return graph;
+}
+
 TEST(Gptq, FitsActivationsBehindSiLU) {
-  const graph::Graph reference = tiny();
-  MemoryCalibrationData images(model::formula_tensor("images", {6, 3, 64, 64}));
+  const graph::Graph reference = conv_and_silu();
+  MadeImages images(8, 32);
   QuantizationConfig config;
   config.scheme = parse_scheme("w3a16");
   const graph::Graph nearest = quantize(reference, config, images).graph;
   const CalibrationOptions calibration;
   Budget budget;
-  // The C2f module's output: what its convs and SiLUs make of the image.
   const auto error = [&](int64_t activation_limit) {
     graph::Graph graph = nearest;
     GptqOptions options;
     options.activation_limit = activation_limit;
     run_gptq(graph, {reference, config, images, calibration, budget, Progress::none()}, options);
-    return value_error(graph, reference, "model.1.cv2.act");
+    exec::Executor changed(graph, {.device = "cpu"});
+    exec::Executor original(reference, {.device = "cpu"});
+    double sum = 0;
+    images.for_each_batch(1, [&](const Tensor& image) {
+      const Tensor a = changed.run({image}).at(0);
+      const Tensor b = original.run({image}).at(0);
+      for (size_t i = 0; i < a.data<float>().size(); ++i) {
+        sum += std::pow(a.data<float>()[i] - b.data<float>()[i], 2);
+      }
+    });
+    return sum;
   };
-  EXPECT_LT(error(1000), error(0));
+  const double to_activations = error(1000);
+  EXPECT_LT(to_activations, error(0));
 }
 
 TEST(Gptq, WeightsAreOnTheGridTheyAreStoredWith) {
