@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -17,10 +18,12 @@ class CropSource {
   CropSource(CalibrationData& images, int64_t first, int64_t last);
 
   int64_t size() const { return static_cast<int64_t>(images_.size()); }
+  // The shorter side of what the model sees.
+  int64_t side() const { return std::min(height_, width_); }
 
   // `count` crops, float32 [count, 3, size, size] in [0, 1]: a random image at a random scale
-  // (.5 to 1.3; sometimes whole), place, flip and, for half of them, brightness and contrast; one in
-  // eight is a mosaic of four. What lies outside the image is filled as letterbox fills it.
+  // (.5 to 1.3; sometimes whole), place, flip and, for half of them, brightness and contrast; one
+  // in eight is a mosaic of four. What lies outside the image is filled as letterbox fills it.
   // REQUIRES: size is even.
   at::Tensor draw(int64_t count, int64_t size, Random& random) const;
 

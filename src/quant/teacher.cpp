@@ -92,10 +92,17 @@ class Tuning {
     }
   }
 
+  // Half of what the model sees at most, in whole strides.
+  int64_t crop_side() const {
+    constexpr int64_t kStride = 32;
+    const int64_t half = crops_.side() / 2 / kStride * kStride;
+    return std::min(options_.crop, std::max(half, 2 * kStride));
+  }
+
   void step(double done) {
     const bool whole = random_.uniform() < options_.whole;
     const at::Tensor images =
-        whole ? crops_.draw_whole(random_) : crops_.draw(options_.batch, options_.crop, random_);
+        whole ? crops_.draw_whole(random_) : crops_.draw(options_.batch, crop_side(), random_);
     std::vector<at::Tensor> wanted;
     {
       const at::NoGradGuard guard;

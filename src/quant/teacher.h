@@ -20,7 +20,7 @@ struct TeacherOptions {
   double seconds = 1e9;       // when they are over it stops, with the schedule at its end
   double whole = 0.5;         // share of the steps that see one whole image, not a batch of crops
   int64_t batch = 4;          // crops a step
-  int64_t crop = 320;         // pixels
+  int64_t crop = 320;         // pixels at most; no more than half of the model's input
   double latent_rate = 5e-3;  // Adam's, in steps of the grid
   double step_rate = 1e-4;    // of the logarithm of the step size
   double bias_rate = 1e-4;
