@@ -47,9 +47,6 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
   Budget budget(options.effort, options.seconds, options.seed);
   const MethodContext context{inference, config,   images,       options.calibration,
                               budget,    progress, options.state};
-  const auto calibrate = [&] {
-    return calibrate_activations(result.graph, config, images, options.calibration, progress);
-  };
   methods.front()->apply(result.graph, context);
   if (methods.size() > 1) {
     // Methods that go on from here bring the layers close to the float model: its ranges, not those
@@ -65,7 +62,10 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
       methods[i]->apply(result.graph, context);
     }
   }
-  const ActivationStatistics seen = calibrate();
+  graph::Graph calibrated = result.graph;
+  const ActivationStatistics seen =
+      calibrate_activations(calibrated, config, images, options.calibration, progress);
+  if (!methods.back()->depends_on_inputs()) result.graph = std::move(calibrated);
   result.layers = report_layers(result.graph, inference, seen);
   return result;
 }

@@ -12,6 +12,7 @@ namespace yoloquant::quant {
 class Teacher : public Method {
  public:
   std::string_view name() const override { return "teacher"; }
+  bool depends_on_inputs() const override { return true; }
   void apply(graph::Graph& annotated, const MethodContext& context) override;
 };
 

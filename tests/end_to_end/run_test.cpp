@@ -70,7 +70,8 @@ TEST(Quantize, LayerRulesAndMisspelledOnes) {
 
 std::string run_arguments(const TinyExample& tiny) {
   return "run " + quoted(tiny.model) + " --coco " + quoted(tiny.coco) +
-         " --schemes w8a8,w4a16 --method gptq --calib-images 4 --max-images 4 --imgsz 64 --latency-runs 2 "
+         " --schemes w8a8,w4a16 --method gptq --calib-images 4 --max-images 4 --imgsz 64 "
+         "--latency-runs 2 "
          "--warmup-runs 1 --resamples 20 --device cpu --out root ";
 }
 
