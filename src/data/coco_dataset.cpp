@@ -207,7 +207,8 @@ CocoDataset CocoDataset::read(const std::filesystem::path& annotations,
   return dataset;
 }
 
-CocoDataset CocoDataset::make(std::vector<CocoCategory> categories, std::vector<CocoImage> images,
+CocoDataset CocoDataset::make(const std::vector<CocoCategory>& categories,
+                              const std::vector<CocoImage>& images,
                               std::vector<CocoAnnotation> annotations) {
   const auto checked = [](const auto& items, int32_t index, const char* what) -> const auto& {
     if (index < 0 || static_cast<size_t>(index) >= items.size()) {

@@ -49,7 +49,8 @@ class CocoDataset {
   // From memory. Categories and images may come in any order; `image` and `category` of an
   // annotation are indices into what is given. Throws Error for an index out of range or an id that
   // appears twice. COCO takes an annotation's id of 0 for "no match": count from 1.
-  static CocoDataset make(std::vector<CocoCategory> categories, std::vector<CocoImage> images,
+  static CocoDataset make(const std::vector<CocoCategory>& categories,
+                          const std::vector<CocoImage>& images,
                           std::vector<CocoAnnotation> annotations);
 
   // Sorted by id: index i is the class number that models predict.
