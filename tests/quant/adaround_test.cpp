@@ -6,11 +6,11 @@
 
 #include "base/error.h"
 #include "exec/executor.h"
-#include "graph/passes.h"
 #include "model/model.h"
 #include "quant/nearest.h"
 #include "small_graph.h"
 #include "support/temporary_folder.h"
+#include "tiny_detector.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -26,12 +26,6 @@ backbone:
 head:
   - [[1, 3], 1, v10Detect, [nc]]
 )";
-
-graph::Graph tiny() {
-  graph::Graph graph = model::build(model::parse_definition(kTiny, "tiny"), 64, 64);
-  model::set_formula_parameters(graph);
-  return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
-}
 
 // conv3x3 -> SiLU -> depthwise 3x3 -> SiLU -> conv of two groups, without module paths.
 graph::Graph grouped_graph() {
@@ -125,7 +119,7 @@ TEST(AdaRound, BlocksComeCloserToTheFloatModelThanNearest) {
 
 TEST(AdaRound, BlocksAreNeverWorseOnHeldOutImages) {
   MadeImages images(6, 64);
-  const graph::Graph reference = tiny();
+  const graph::Graph reference = tiny_detector(kTiny);
   const Outcome outcome = learn(reference, images, {.iterations = 20});
   int improved = 0;
   for (const BlockResult& block : outcome.blocks) {
@@ -179,7 +173,7 @@ TEST(AdaRound, GoesOnBehindTheLastBlock) {
 }
 
 TEST(Blocks, FollowModulesAndBranches) {
-  const graph::Graph graph = tiny();
+  const graph::Graph graph = tiny_detector(kTiny);
   const std::vector<Block> blocks = find_blocks(graph);
   size_t next = 0;
   std::set<std::string> names;
@@ -195,7 +189,7 @@ TEST(Blocks, FollowModulesAndBranches) {
 }
 
 TEST(Blocks, CropsGiveWhatTheWholeGives) {
-  const graph::Graph graph = tiny();
+  const graph::Graph graph = tiny_detector(kTiny);
   graph::Graph rounded = graph;
   annotate_weights(rounded, {}, 1);
   int windows = 0;

@@ -5,30 +5,13 @@
 #include <cmath>
 
 #include "exec/executor.h"
-#include "graph/passes.h"
 #include "model/model.h"
 #include "quant/quantize.h"
 #include "small_graph.h"
+#include "tiny_detector.h"
 
 namespace yoloquant::quant {
 namespace {
-
-const char* const kTiny = R"(
-nc: 3
-scales: {n: [0.33, 0.25, 128]}
-backbone:
-  - [-1, 1, Conv, [64, 3, 2]]
-  - [-1, 3, C2f, [64, true]]
-  - [-1, 1, SCDown, [128, 3, 2]]
-head:
-  - [[1, 2], 1, v10Detect, [nc]]
-)";
-
-graph::Graph tiny() {
-  graph::Graph graph = model::build(model::parse_definition(kTiny, "tiny"), 64, 64);
-  model::set_formula_parameters(graph);
-  return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
-}
 
 // Distance of the class logits from the float model's on images the method has not seen.
 double logit_error(const graph::Graph& quantized, const graph::Graph& reference) {
@@ -64,7 +47,7 @@ QuantizationResult quantized(const graph::Graph& reference, const std::string& s
 }
 
 TEST(Gptq, ComesMuchCloserToTheFloatOutputThanNearest) {
-  const graph::Graph reference = tiny();
+  const graph::Graph reference = tiny_detector();
   for (const char* scheme : {"w4a16", "w4a8"}) {
     const double nearest = logit_error(quantized(reference, scheme, "nearest").graph, reference);
     const double gptq = logit_error(quantized(reference, scheme, "gptq").graph, reference);
@@ -115,7 +98,7 @@ TEST(Gptq, FitsActivationsBehindSiLU) {
 }
 
 TEST(Gptq, WeightsAreOnTheGridTheyAreStoredWith) {
-  const QuantizationResult result = quantized(tiny(), "w4a16", "gptq");
+  const QuantizationResult result = quantized(tiny_detector(), "w4a16", "gptq");
   for (const auto& [conv, annotation] : result.graph.quantization) {
     const Tensor& weight = result.graph.parameter(conv + ".weight");
     const Tensor again = dequantize(quantize(weight, *annotation.weight), *annotation.weight);
@@ -126,7 +109,7 @@ TEST(Gptq, WeightsAreOnTheGridTheyAreStoredWith) {
 }
 
 TEST(Gptq, DependsOnTheSeedAlone) {
-  const graph::Graph reference = tiny();
+  const graph::Graph reference = tiny_detector();
   const QuantizationResult a = quantized(reference, "w4a16", "gptq");
   const QuantizationResult b = quantized(reference, "w4a16", "gptq");
   for (const auto& [name, value] : a.graph.parameters) {
@@ -135,7 +118,7 @@ TEST(Gptq, DependsOnTheSeedAlone) {
 }
 
 TEST(Gptq, LeavesTheDflProjectionAlone) {
-  const graph::Graph reference = tiny();
+  const graph::Graph reference = tiny_detector();
   const QuantizationResult result = quantized(reference, "w4a8", "gptq");
   EXPECT_TRUE(equal(result.graph.parameter("model.3.dfl.conv.weight"),
                     reference.parameter("model.3.dfl.conv.weight")));

@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "graph/passes.h"
 #include "model/model.h"
 #include "quant/crops.h"
 #include "quant/output_harm.h"
@@ -13,26 +12,10 @@
 #include "quant/teacher_loss.h"
 #include "small_graph.h"
 #include "support/temporary_folder.h"
+#include "tiny_detector.h"
 
 namespace yoloquant::quant {
 namespace {
-
-const char* const kTiny = R"(
-nc: 3
-scales: {n: [0.33, 0.25, 128]}
-backbone:
-  - [-1, 1, Conv, [64, 3, 2]]
-  - [-1, 3, C2f, [64, true]]
-  - [-1, 1, SCDown, [128, 3, 2]]
-head:
-  - [[1, 2], 1, v10Detect, [nc]]
-)";
-
-graph::Graph tiny() {
-  graph::Graph graph = model::build(model::parse_definition(kTiny, "tiny"), 64, 64);
-  model::set_formula_parameters(graph);
-  return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
-}
 
 TeacherOptions quick(int64_t steps) {
   TeacherOptions options;
@@ -49,7 +32,8 @@ TeacherOptions quick(int64_t steps) {
 // What the tests tune: a model rounded to nearest, its images, and the loss of both on new images.
 class TeacherTest : public testing::Test {
  protected:
-  TeacherTest() : reference_(tiny()), images_(model::formula_tensor("images", {16, 3, 64, 64})) {
+  TeacherTest()
+      : reference_(tiny_detector()), images_(model::formula_tensor("images", {16, 3, 64, 64})) {
     config_.scheme = parse_scheme("w4a8");
     start_ = quantize(reference_, config_, images_).graph;
   }
@@ -161,7 +145,7 @@ TEST_F(TeacherTest, StopsWhenItsTimeIsOver) {
 }
 
 TEST(TeacherTaps, OfADetectorAreItsModulesAndTheLogitsOfItsHead) {
-  const TeacherTaps taps = find_taps(tiny());
+  const TeacherTaps taps = find_taps(tiny_detector());
   EXPECT_EQ(taps.features.size(), 2U);  // C2f and SCDown; a single conv is no block
   EXPECT_TRUE(taps.head.detection);
   EXPECT_EQ(taps.values().size(), 4U);
