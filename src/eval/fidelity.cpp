@@ -28,7 +28,7 @@ CocoDataset make_frame(std::span<const CocoCategory> categories, std::span<const
   std::vector<CocoImage> images;
   images.reserve(ids.size());
   for (const int64_t id : ids) images.push_back({.id = id, .file_name = {}});
-  return CocoDataset::make({categories.begin(), categories.end()}, std::move(images), {});
+  return CocoDataset::make({categories.begin(), categories.end()}, images, {});
 }
 
 // Detections on images and in categories of the data set, without those that can match nothing.
