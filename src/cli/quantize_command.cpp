@@ -30,8 +30,9 @@ void QuantizationArguments::declare_settings(Options& o) {
   o.add_tree(
       "defaults", &defaults,
       "settings of all layers: skip, weight_bits, activation_bits, granularity, weight_scale, "
-      "weight_norm, narrow_range, symmetric, activation_range (mean_minmax, minmax, percentile, "
-      "mse), percentile, activation_norm");
+      "weight_norm, narrow_range, symmetric, activation_range (chosen, mean_minmax, minmax, "
+      "percentile, "
+      "mse, fixed), percentile, activation_norm, activation_low, activation_high");
   o.add_tree("layers", &layers,
              "rules for single layers, later ones win: [{match: model.23.*, weight_bits: 8}]");
 }

@@ -217,8 +217,9 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   quant::QuantizationResult quantized =
       quantize_graph(model, reference, options, images, state, result, progress);
   if (options.layout == onnx::Layout::kDeploy) {
-    quantized.graph = quant::integer_graph(quantized.graph, options.config, images,
-                                           quant_options(options).calibration, progress);
+    quantized.graph = quant::integer_graph(
+        quantized.graph, options.config, images,
+        {.calibration = quant_options(options).calibration, .seed = options.seed}, progress);
   }
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   result.layers = std::move(quantized.layers);

@@ -14,28 +14,17 @@ namespace {
 
 constexpr int kLanes = 16;
 
-// Bin centres and their share of the values, padded to whole lanes with weight 0.
+// Padded to whole lanes with weight 0.
 struct Samples {
-  std::vector<float> centre;
-  std::vector<float> weight;
+  explicit Samples(ValueDensity density) : values(std::move(density)) {
+    const size_t size = (values.value.size() + kLanes - 1) / kLanes * kLanes;
+    values.value.resize(size);
+    values.weight.resize(size);
+    unit = static_cast<float>(values.width * Histogram::kBins / 256);
+  }
+  ValueDensity values;
   float unit = 1;  // a size of errors
 };
-
-Samples samples_of(const Histogram& histogram) {
-  Samples samples;
-  const double half = histogram.width() / 2;
-  samples.unit = static_cast<float>(histogram.width() * Histogram::kBins / 256);
-  const auto total = static_cast<double>(histogram.total());
-  for (const Histogram::Bin& bin : histogram.bins()) {
-    samples.centre.push_back(static_cast<float>(bin.low + half));
-    samples.weight.push_back(static_cast<float>(static_cast<double>(bin.count) / total));
-  }
-  while (samples.centre.size() % kLanes != 0) {
-    samples.centre.push_back(0);
-    samples.weight.push_back(0);
-  }
-  return samples;
-}
 
 struct Grid {
   float scale;
@@ -84,9 +73,9 @@ YOLOQUANT_SIMD double power_error(const float* centre, const float* weight, size
 double error_of(const Samples& samples, const graph::Quantizer& quantizer, double p) {
   const Grid grid{quantizer.scale[0], static_cast<float>(quantizer.zero_point[0]),
                   static_cast<float>(quantizer.qmin), static_cast<float>(quantizer.qmax)};
-  const float* const centre = samples.centre.data();
-  const float* const weight = samples.weight.data();
-  const size_t count = samples.centre.size();
+  const float* const centre = samples.values.value.data();
+  const float* const weight = samples.values.weight.data();
+  const size_t count = samples.values.value.size();
   return p == 2 ? squared_error(centre, weight, count, grid)
                 : power_error(centre, weight, count, grid, samples.unit, static_cast<float>(p));
 }
@@ -94,8 +83,8 @@ double error_of(const Samples& samples, const graph::Quantizer& quantizer, doubl
 // Keeps the best range tried so far.
 class BestRange {
  public:
-  BestRange(const Histogram& histogram, int bits, bool symmetric, double p, ActivationRange start)
-      : samples_(samples_of(histogram)), bits_(bits), symmetric_(symmetric), p_(p), best_(start) {
+  BestRange(ValueDensity density, int bits, bool symmetric, double p, ActivationRange start)
+      : samples_(std::move(density)), bits_(bits), symmetric_(symmetric), p_(p), best_(start) {
     error_ = error_of(samples_, activation_quantizer(start, bits, symmetric), p);
   }
 
@@ -166,22 +155,26 @@ ActivationRange percentile_range(const ActivationObserver& observer, double p) {
 ActivationRange mse_range(const ActivationObserver& observer, int bits, bool symmetric,
                           const RangeSearch& options) {
   require_histogram(observer);
-  const ActivationRange all = minmax_range(observer);
+  return mse_range(density_of(observer.histogram()), minmax_range(observer), bits, symmetric,
+                   options);
+}
+
+ActivationRange mse_range(const ValueDensity& density, const ActivationRange& all, int bits,
+                          bool symmetric, const RangeSearch& options) {
   if (all.high <= all.low) return all;
   const double least = options.least_share;
   const auto upper = &ActivationRange::high;
   const auto lower = &ActivationRange::low;
-  const Histogram& histogram = observer.histogram();
   if (symmetric) {
     // Only the larger magnitude counts: the upper bound stands for both.
     const double magnitude = std::max(all.high, -all.low);
-    BestRange search(histogram, bits, symmetric, options.norm, {0, magnitude});
+    BestRange search(density, bits, symmetric, options.norm, {0, magnitude});
     search.scan(upper, std::max(least, 0.1), 1, 64);
     search.scan(upper, 0.98, 1.02, 9);
     const double found = std::clamp(search.best().high, least * magnitude, magnitude);
     return {-found, found};
   }
-  BestRange search(histogram, bits, symmetric, options.norm, all);
+  BestRange search(density, bits, symmetric, options.norm, all);
   search.scan(upper, std::max(least, 0.1), 1, 64);
   search.scan(lower, least, 1, 33);
   search.scan(upper, 0.9, 1.1, 33);
@@ -210,8 +203,19 @@ graph::Quantizer activation_quantizer(const ActivationRange& range, int bits, bo
   return quantizer;
 }
 
-double mean_squared_error(const Histogram& histogram, const graph::Quantizer& quantizer) {
-  return error_of(samples_of(histogram), quantizer, 2);
+ValueDensity density_of(const Histogram& histogram) {
+  ValueDensity density;
+  density.width = histogram.width();
+  const auto total = static_cast<double>(histogram.total());
+  for (const Histogram::Bin& bin : histogram.bins()) {
+    density.value.push_back(static_cast<float>(bin.low + density.width / 2));
+    density.weight.push_back(static_cast<float>(static_cast<double>(bin.count) / total));
+  }
+  return density;
+}
+
+double mean_squared_error(const ValueDensity& density, const graph::Quantizer& quantizer) {
+  return error_of(Samples(density), quantizer, 2);
 }
 
 }  // namespace yoloquant::quant

@@ -64,23 +64,6 @@ bool moves_only(const graph::Node& node) {
          std::holds_alternative<graph::Reshape>(node.op);
 }
 
-// Their inputs are probabilities, of which those near 1 matter most: never clipped.
-std::set<std::string> convs_after_softmax(const graph::Graph& graph) {
-  const auto producers = graph.producers();
-  std::set<std::string> result;
-  for (const graph::Node& node : graph.nodes) {
-    if (!std::holds_alternative<graph::Conv>(node.op)) continue;
-    int producer = producers[node.inputs.at(0)];
-    while (producer >= 0 && moves_only(graph.nodes[producer])) {
-      producer = producers[graph.nodes[producer].inputs.at(0)];
-    }
-    if (producer >= 0 && std::holds_alternative<graph::Softmax>(graph.nodes[producer].op)) {
-      result.insert(node.name);
-    }
-  }
-  return result;
-}
-
 // What is observed at a node: its first input, or one of its outputs.
 struct Place {
   std::string key;  // of the statistics
@@ -198,6 +181,22 @@ ActivationStatistics observe_places(const graph::Graph& graph, const Places& pla
 
 }  // namespace
 
+std::set<std::string> convs_after_softmax(const graph::Graph& graph) {
+  const auto producers = graph.producers();
+  std::set<std::string> result;
+  for (const graph::Node& node : graph.nodes) {
+    if (!std::holds_alternative<graph::Conv>(node.op)) continue;
+    int producer = producers[node.inputs.at(0)];
+    while (producer >= 0 && moves_only(graph.nodes[producer])) {
+      producer = producers[graph.nodes[producer].inputs.at(0)];
+    }
+    if (producer >= 0 && std::holds_alternative<graph::Softmax>(graph.nodes[producer].op)) {
+      result.insert(node.name);
+    }
+  }
+  return result;
+}
+
 ActivationStatistics observe_activations(const graph::Graph& graph,
                                          const std::vector<std::string>& convs,
                                          CalibrationData& images, const CalibrationOptions& options,
@@ -232,9 +231,23 @@ ActivationStatistics observe_values(const graph::Graph& graph,
   return observe_places(graph, places, images, options, with_histograms, progress);
 }
 
+namespace {
+
+// Of settings that leave it to be chosen, where there is nothing to choose by: few bits must clip.
+RangeMethod fallback(int bits) {
+  return bits >= kBitsForWideRanges ? RangeMethod::kMeanMinMax : RangeMethod::kMse;
+}
+
+RangeMethod method_of(const LayerSettings& settings) {
+  return settings.activation_range == RangeMethod::kChosen ? fallback(settings.activation_bits)
+                                                           : settings.activation_range;
+}
+
+}  // namespace
+
 bool needs_histogram(const LayerSettings& settings) {
-  return settings.activation_range == RangeMethod::kPercentile ||
-         settings.activation_range == RangeMethod::kMse;
+  const RangeMethod method = method_of(settings);
+  return method == RangeMethod::kPercentile || method == RangeMethod::kMse;
 }
 
 ActivationRange activation_range(const ActivationObserver& observer,
@@ -243,7 +256,7 @@ ActivationRange activation_range(const ActivationObserver& observer,
   if (bits < kMinActivationBits || bits > kMaxActivationBits) {
     fail("{} activation bits: 4 to 8 are supported", bits);
   }
-  switch (settings.activation_range) {
+  switch (method_of(settings)) {
     case RangeMethod::kMinMax:
       return minmax_range(observer);
     case RangeMethod::kMeanMinMax:
@@ -253,6 +266,10 @@ ActivationRange activation_range(const ActivationObserver& observer,
     case RangeMethod::kMse:
       return mse_range(observer, bits, settings.symmetric,
                        {settings.activation_norm, bits >= kBitsForWideRanges ? kLeastShare : 0.0});
+    case RangeMethod::kFixed:
+      return {settings.activation_low, settings.activation_high};
+    case RangeMethod::kChosen:
+      break;
   }
   fail("unknown range method");
 }
@@ -263,11 +280,11 @@ graph::Quantizer input_quantizer(const ActivationObserver& observer,
                               settings.symmetric);
 }
 
-namespace {
-
 bool quantizes_input(const LayerSettings& settings) {
   return !settings.skip && settings.activation_bits != kFloatActivationBits;
 }
+
+namespace {
 
 // Settings of every conv of the graph.
 std::map<std::string, LayerSettings> input_settings(const graph::Graph& graph,

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "base/progress.h"
 #include "graph/graph.h"
@@ -44,7 +46,15 @@ ActivationStatistics observe_values(const graph::Graph& graph,
                                     const CalibrationOptions& options, bool with_histograms = true,
                                     Progress& progress = Progress::none());
 
-// The range that the settings ask for. Throws Error for activation bits that are not supported.
+// Convs whose inputs are probabilities (DFL), of which those near 1 matter most: never clipped.
+std::set<std::string> convs_after_softmax(const graph::Graph& graph);
+
+// Whether a conv with these settings has its input quantized.
+bool quantizes_input(const LayerSettings& settings);
+
+// The range that the settings ask for; where it is yet to be chosen,
+// mean_minmax from 7 bits on and mse below. Throws Error for
+// activation bits that are not supported.
 ActivationRange activation_range(const ActivationObserver& observer, const LayerSettings& settings);
 bool needs_histogram(const LayerSettings& settings);
 

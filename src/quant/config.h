@@ -22,9 +22,11 @@ struct LayerSettings {
   double weight_norm = 2.4;   // p of sum |w - q(w)|^p
   bool narrow_range = false;  // codes [-7, 7] instead of [-8, 7]
   bool symmetric = false;     // activations: int8 with zero point 0 instead of uint8 with one
-  RangeMethod activation_range = RangeMethod::kMeanMinMax;
+  RangeMethod activation_range = RangeMethod::kChosen;
   double percentile = 99.99;   // of kPercentile: in (50, 100]
   double activation_norm = 2;  // of kMse: p of sum |x - q(x)|^p
+  double activation_low = 0;   // of kFixed: at most 0
+  double activation_high = 0;  // of kFixed: at least 0
 };
 
 // The same with every entry optional. Applied on top of other settings.
@@ -40,6 +42,8 @@ struct LayerOverrides {
   std::optional<RangeMethod> activation_range;
   std::optional<double> percentile;
   std::optional<double> activation_norm;
+  std::optional<double> activation_low;
+  std::optional<double> activation_high;
 };
 
 // `match` is a glob over conv names ("model.*.cv1.conv"), or a module path that means all convs
@@ -80,7 +84,8 @@ void check_rules(const QuantizationConfig& config, const std::vector<std::string
 //       weight_bits: 8
 // SETTING: skip, weight_bits (2..8), activation_bits (4..8, 16), granularity (per_channel |
 // per_tensor), weight_scale (mse | absmax), weight_norm, narrow_range, symmetric,
-// activation_range (minmax | mean_minmax | percentile | mse), percentile, activation_norm.
+// activation_range (chosen | minmax | mean_minmax | percentile | mse | fixed), percentile,
+// activation_norm, activation_low, activation_high.
 // Unknown keys and bad values throw Error (usage) with `source` and the line number.
 QuantizationConfig parse_config(std::string_view yaml, std::string_view source = "configuration");
 QuantizationConfig read_config(const std::filesystem::path& path);

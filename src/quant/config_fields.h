@@ -23,6 +23,8 @@ void visit_fields(Overrides& overrides, Visitor&& visit) {
   visit("activation_range", overrides.activation_range, &LayerSettings::activation_range);
   visit("percentile", overrides.percentile, &LayerSettings::percentile);
   visit("activation_norm", overrides.activation_norm, &LayerSettings::activation_norm);
+  visit("activation_low", overrides.activation_low, &LayerSettings::activation_low);
+  visit("activation_high", overrides.activation_high, &LayerSettings::activation_high);
 }
 
 // The names of an enum's values.
@@ -41,11 +43,13 @@ struct EnumNames<WeightScaleMethod> {
 };
 template <>
 struct EnumNames<RangeMethod> {
-  static constexpr std::array<std::pair<std::string_view, RangeMethod>, 4> kNames{
+  static constexpr std::array<std::pair<std::string_view, RangeMethod>, 6> kNames{
       {{"minmax", RangeMethod::kMinMax},
        {"mean_minmax", RangeMethod::kMeanMinMax},
        {"percentile", RangeMethod::kPercentile},
-       {"mse", RangeMethod::kMse}}};
+       {"mse", RangeMethod::kMse},
+       {"fixed", RangeMethod::kFixed},
+       {"chosen", RangeMethod::kChosen}}};
 };
 template <>
 struct EnumNames<Preset> {

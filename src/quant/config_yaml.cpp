@@ -12,6 +12,8 @@
 namespace yoloquant::quant {
 namespace {
 
+constexpr double kLargestActivation = 1e30;
+
 [[noreturn]] void fail_at(const YAML::Node& node, const std::string& message) {
   fail_usage("line {}: {}", node.Mark().line + 1, message);
 }
@@ -77,11 +79,19 @@ void read_value(const YAML::Node& node, std::string_view key, std::optional<int>
 
 void read_value(const YAML::Node& node, std::string_view key, std::optional<double>& value) {
   value = number<double>(node, key);
-  const bool percentile = key == "percentile";
-  const bool good = percentile ? *value > 50 && *value <= 100 : *value >= 1 && *value <= 8;
-  if (!good) {
-    fail_at(node, fmt::format("'{}' is {}: {}", key, *value,
-                              percentile ? "above 50, at most 100" : "1 to 8"));
+  struct Limits {
+    double least;
+    double most;
+    const char* text;
+  };
+  const auto limits = [&]() -> Limits {
+    if (key == "percentile") return {std::nextafter(50.0, 51.0), 100, "above 50, at most 100"};
+    if (key == "activation_low") return {-kLargestActivation, 0, "at most 0"};
+    if (key == "activation_high") return {0, kLargestActivation, "at least 0"};
+    return {1, 8, "1 to 8"};
+  }();
+  if (!(*value >= limits.least && *value <= limits.most)) {
+    fail_at(node, fmt::format("'{}' is {}: {}", key, *value, limits.text));
   }
 }
 

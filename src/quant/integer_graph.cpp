@@ -1,9 +1,11 @@
 #include "quant/integer_graph.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "quant/activation_range.h"
+#include "quant/range_choice.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -46,18 +48,46 @@ Groups shared_groups(const IntegerPlan& plan, const std::vector<ActivationRange>
   return groups;
 }
 
+// Of each value by itself.
+std::map<std::string, ActivationRange> value_ranges(const IntegerPlan& plan,
+                                                    const LayerSettings& settings,
+                                                    CalibrationData& images,
+                                                    const RangeChoiceOptions& options,
+                                                    Progress& progress) {
+  const bool choose = settings.activation_range == RangeMethod::kChosen &&
+                      images.size() >= kLeastImagesToChooseRanges;
+  CalibrationOptions calibration = options.calibration;
+  if (choose) calibration.max_images = images_that_propose(images.size());
+  const ActivationStatistics seen = observe_values(plan.graph, plan.values, images, calibration,
+                                                   choose || needs_histogram(settings), progress);
+  std::map<std::string, ActivationRange> ranges;
+  if (choose) {
+    std::vector<RangeSite> sites;
+    for (size_t id = 0; id < plan.graph.values.size(); ++id) {
+      const std::string& name = plan.graph.values[id].name;
+      if (!seen.contains(name)) continue;
+      sites.push_back(
+          {name, static_cast<graph::ValueId>(id), settings.activation_bits, settings.symmetric});
+    }
+    ranges = choose_ranges(plan.graph, sites, seen, images, options, progress);
+  }
+  for (const auto& [name, observer] : seen) {
+    ranges.try_emplace(name, activation_range(observer, settings));
+  }
+  return ranges;
+}
+
 }  // namespace
 
 graph::Graph integer_graph(const graph::Graph& annotated, const QuantizationConfig& config,
-                           CalibrationData& images, const CalibrationOptions& options,
+                           CalibrationData& images, const RangeChoiceOptions& options,
                            Progress& progress) {
   IntegerPlan plan = plan_integers(annotated);
   const LayerSettings settings = settings_for(config, "");
-  const ActivationStatistics seen =
-      observe_values(plan.graph, plan.values, images, options, needs_histogram(settings), progress);
+  const auto found = value_ranges(plan, settings, images, options, progress);
   std::vector<ActivationRange> ranges;
   for (size_t i = 0; i < plan.values.size(); ++i) {
-    ActivationRange range = activation_range(seen.at(plan.values[i]), settings);
+    ActivationRange range = found.at(plan.values[i]);
     if (plan.before_silu[i]) range.low = std::max(range.low, -kSiluTail);
     if (plan.sigmoid[i]) range = {0, 1};
     ranges.push_back(range);

@@ -8,6 +8,7 @@
 #include "quant/calibrate.h"
 #include "quant/calibration_data.h"
 #include "quant/config.h"
+#include "quant/range_choice.h"
 
 // From a graph whose convs quantize their inputs to one whose values are quantized where a runtime
 // can then go on in integers: what `--layout deploy` writes.
@@ -38,7 +39,7 @@ IntegerPlan plan_integers(const graph::Graph& annotated);
 // The plan's graph with Graph::value_quantization set from what `images` make of each value, with
 // the ranges of config.defaults. Below -6 SiLU is 0 to the step, so codes are not spent there.
 graph::Graph integer_graph(const graph::Graph& annotated, const QuantizationConfig& config,
-                           CalibrationData& images, const CalibrationOptions& options,
+                           CalibrationData& images, const RangeChoiceOptions& options,
                            Progress& progress = Progress::none());
 
 }  // namespace yoloquant::quant

@@ -1,15 +1,19 @@
 #include "quant/output_harm.h"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/clamp_min.h>
 #include <ATen/ops/ge.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/sigmoid.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/softplus.h>
+#include <ATen/ops/sqrt.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -17,6 +21,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "exec/convert.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -33,6 +38,18 @@ at::Tensor floored(const at::Tensor& logits) { return at::clamp_min(logits, kLea
 double sum_of(const at::Tensor& x) { return at::sum(x, at::kDouble).item<double>(); }
 
 double square_sum(const at::Tensor& x) { return sum_of(at::mul(x, x)); }
+
+at::Tensor signs_like(const at::Tensor& x, Random& random) {
+  std::vector<float> signs(static_cast<size_t>(x.numel()));
+  uint64_t bits = 0;
+  for (size_t i = 0; i < signs.size(); ++i) {
+    if (i % 64 == 0) bits = random.next();
+    signs[i] = (bits & 1) != 0 ? 1.0F : -1.0F;
+    bits >>= 1;
+  }
+  return exec::view_of(Tensor::from<float>(x.sizes().vec(), signs))
+      .to(x.device(), /*non_blocking=*/false, /*copy=*/true);
+}
 
 // What the sigmoid reads whose scores end in the value: directly, or behind a concat with the boxes
 // and the selection of the end-to-end head.
@@ -88,6 +105,36 @@ WatchedValues watched_values(const graph::Graph& graph) {
     watched.names.push_back(graph.values[output].name);
   }
   return watched;
+}
+
+at::Tensor harm_probe(const WatchedValues& watched, const std::vector<at::Tensor>& values,
+                      Random& random) {
+  if (!watched.detection) {
+    at::Tensor total = at::zeros({}, values.at(0).options());
+    for (const at::Tensor& value : values) {
+      const double power = square_sum(value.detach());
+      if (power > 0)
+        total = total.add(at::mul(value, signs_like(value, random)).sum().div(std::sqrt(power)));
+    }
+    return total;
+  }
+  const at::Tensor boxes = values.at(0).detach();
+  const at::Tensor p = at::sigmoid(values.at(1).detach());
+  const at::Tensor counts = at::ge(p, kLeastProbability);
+  // The curvature is p (1 - p), but errors of a sure class are not small: when its logit falls by
+  // much, the divergence is nearer to p times the fall.
+  const at::Tensor class_root = at::sqrt(p).mul_(counts);
+  const at::Tensor score = at::amax(p, {1});  // [N, A]
+  const at::Tensor weight = score.mul(at::ge(score, kLeastWeight)).div_(4);
+  // A square root of diag(q) - q q' for each side's distribution q [N, bins, 4, A].
+  const at::Tensor root = at::sqrt(at::softmax(boxes, 1));
+  const at::Tensor signs = signs_like(boxes, random);
+  const at::Tensor along = at::mul(root, signs).sum(at::IntArrayRef({1}), /*keepdim=*/true);
+  const at::Tensor box_root =
+      root.mul(signs.sub(root.mul(along))).mul_(at::sqrt(weight).unsqueeze(1).unsqueeze(1));
+  return at::mul(values[0], box_root)
+      .sum()
+      .add(at::mul(values[1], class_root.mul(signs_like(p, random))).sum());
 }
 
 double OutputHarm::box_harm() const { return weight_ > 0 ? box_ / weight_ : 0; }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "graph/graph.h"
 
 namespace at {
@@ -22,6 +23,13 @@ struct WatchedValues {
   std::vector<std::string> names;      // "boxes", "classes"; or the outputs' names
 };
 WatchedValues watched_values(const graph::Graph& graph);
+
+// A scalar of the watched values (with gradients) with random signs, such that for a small change d
+// of any value of the graph and the scalar's gradient g there, the expected (g . d)^2 is about
+// twice the sum that OutputHarm divides: a sample of the Fisher information. Sure classes count
+// more than by their curvature, which vanishes there.
+at::Tensor harm_probe(const WatchedValues& watched, const std::vector<at::Tensor>& values,
+                      Random& random);
 
 // Sums over images. For a detection head, with p and q the float and the changed model's
 // class probabilities, at least .01, and w(a) = max_c p(a, c) of an anchor point, 0 below .011:

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "quant/method.h"
 #include "quant/nearest.h"
+#include "quant/range_choice.h"
 #include "quant/reference.h"
 
 namespace yoloquant::quant {
@@ -35,13 +36,16 @@ QuantizationResult quantize_reference(const graph::Graph& model, graph::Head hea
 
 }  // namespace
 
-QuantizationResult quantize(const graph::Graph& inference, const QuantizationConfig& config,
+QuantizationResult quantize(const graph::Graph& inference, const QuantizationConfig& given,
                             CalibrationData& images, const QuantizeOptions& options,
                             Progress& progress) {
-  check_rules(config, graph::conv_names(inference));
+  check_rules(given, graph::conv_names(inference));
   QuantizationResult result;
-  result.config = config;
-  result.config.method = resolve_method(config);
+  result.config =
+      with_chosen_ranges(inference, given, images,
+                         {.calibration = options.calibration, .seed = options.seed}, progress);
+  result.config.method = resolve_method(given);
+  const QuantizationConfig& config = result.config;
   result.graph = inference;
   const MethodList methods = method_chain(result.config.method);
   Budget budget(options.effort, options.seconds, options.seed);

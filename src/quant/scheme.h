@@ -33,13 +33,14 @@ bool valid_activation_bits(int bits);
 // One scale per output channel, or one for the whole weight.
 enum class Granularity : uint8_t { kPerChannel, kPerTensor };
 
-// How the range of an activation is taken from what calibration saw. The default is the mean range:
-// of these it changed the detections least at 8 bits, on images of COCO train2017 and yolov10n.
+// How the range of an activation is taken from what calibration saw.
 enum class RangeMethod : uint8_t {
   kMinMax,      // all of it
   kMeanMinMax,  // the means over the images of smallest and largest value
   kPercentile,  // the tails beyond a percentile are clipped
   kMse,         // the clip of least squared error
+  kFixed,       // as the settings say
+  kChosen,      // by layer, see quant/range_choice.h
 };
 
 // How a weight's scale is chosen.

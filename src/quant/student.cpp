@@ -111,7 +111,8 @@ exec::NodeParameters Student::parameters_of(size_t node) const {
 }
 
 std::vector<at::Tensor> Student::forward(const at::Tensor& images,
-                                         const std::vector<graph::ValueId>& wanted) const {
+                                         const std::vector<graph::ValueId>& wanted,
+                                         const OnValue& on_value) const {
   const std::vector<int> producers = graph_.producers();
   size_t end = 0;
   for (const graph::ValueId value : wanted) {
@@ -120,7 +121,11 @@ std::vector<at::Tensor> Student::forward(const at::Tensor& images,
   const c10::ScalarType type =
       options_.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
   std::vector<at::Tensor> values(graph_.values.size());
-  values[graph_.inputs.at(0)] = images.to(c10::Device(options_.device), type);
+  const auto set = [&](graph::ValueId id, const at::Tensor& value) {
+    values[id] = value;
+    if (on_value) on_value(id, value);
+  };
+  set(graph_.inputs.at(0), images.to(c10::Device(options_.device), type));
   for (size_t i = 0; i < end; ++i) {
     const graph::Node& node = graph_.nodes[i];
     std::vector<at::Tensor> inputs;
@@ -130,7 +135,7 @@ std::vector<at::Tensor> Student::forward(const at::Tensor& images,
       inputs[0] = straight_through_quantize(inputs[0], *annotation->second.input).to(type);
     }
     const std::vector<at::Tensor> outputs = exec::apply(node, parameters_of(i), inputs);
-    for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = outputs[k];
+    for (size_t k = 0; k < outputs.size(); ++k) set(node.outputs[k], outputs[k]);
   }
   std::vector<at::Tensor> results;
   for (const graph::ValueId value : wanted) results.push_back(values[value]);

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,9 +27,13 @@ class Student {
 
   Student(const graph::Graph& graph, const Options& options);
 
-  // The wanted values, in order. Runs no further than it must.
+  using OnValue = std::function<void(graph::ValueId id, const at::Tensor& value)>;
+
+  // The wanted values, in order. Runs no further than it must. `on_value` may be null; it gets
+  // each value as it is made, the images first.
   std::vector<at::Tensor> forward(const at::Tensor& images,
-                                  const std::vector<graph::ValueId>& wanted) const;
+                                  const std::vector<graph::ValueId>& wanted,
+                                  const OnValue& on_value = nullptr) const;
 
   // Trainable tensors, one list a kind.
   std::vector<at::Tensor> latents() const { return collect(&Trainable::latent); }

@@ -98,6 +98,9 @@ TEST(Config, ErrorsGiveTheLineAndASuggestion) {
               HasSubstr("line 2: unknown granularity 'per_chanel'; did you mean 'per_channel'"));
   EXPECT_THAT(message("defaults:\n  weight_bits: 9"), HasSubstr("line 2: 'weight_bits' is 9"));
   EXPECT_THAT(message("defaults:\n  activation_bits: 12"), HasSubstr("line 2"));
+  EXPECT_THAT(message("defaults:\n  activation_low: 1"), HasSubstr("at most 0"));
+  EXPECT_THAT(message("defaults:\n  activation_high: -1"), HasSubstr("at least 0"));
+  EXPECT_THAT(message("defaults:\n  activation_high: inf"), HasSubstr("at least 0"));
   EXPECT_THAT(message("defaults:\n  percentile: nan"), HasSubstr("line 2"));
   EXPECT_THAT(message("defaults:\n  percentile: 20"), HasSubstr("line 2"));
   EXPECT_THAT(message("defaults:\n  weight_norm: 2x"), HasSubstr("needs a number"));

@@ -66,8 +66,8 @@ TEST(IntegerGraph, ValuesThatAreJoinedShareTheirScale) {
   MadeImages images(4, 32);
   QuantizationConfig config;
   config.scheme = parse_scheme("w8a8");
-  const graph::Graph graph =
-      integer_graph(annotated_detector(images, "w8a8"), config, images, {.device = "cpu"});
+  const graph::Graph graph = integer_graph(annotated_detector(images, "w8a8"), config, images,
+                                           {.calibration = {.device = "cpu"}});
   const auto scale = [&](const char* name) {
     return graph.value_quantization.at(name).scale.at(0);
   };
@@ -87,8 +87,8 @@ TEST(IntegerGraph, ComputesAboutTheSame) {
   const graph::Graph floats = detector();
   const Tensor image = random_tensor({1, 3, 32, 32}, 7, 0, 1);
   const Tensor expected = exec::Executor(floats, {.device = "cpu"}).run({image}).at(0);
-  const graph::Graph graph =
-      integer_graph(annotated_detector(images, "w8a8"), config, images, {.device = "cpu"});
+  const graph::Graph graph = integer_graph(annotated_detector(images, "w8a8"), config, images,
+                                           {.calibration = {.device = "cpu"}});
   const Tensor output = exec::Executor(graph, {.device = "cpu"}).run({image}).at(0);
   double error = 0;
   double total = 0;

@@ -1,0 +1,102 @@
+#include "quant/fisher.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <span>
+
+#include "base/random.h"
+#include "exec/convert.h"
+#include "exec/executor.h"
+#include "quant/output_harm.h"
+#include "quant/student.h"
+
+namespace yoloquant::quant {
+namespace {
+
+constexpr int kBins = 8192;
+
+// Sums of squared gradients by value.
+class Accumulator {
+ public:
+  explicit Accumulator(const ActivationRange& range)
+      : low_(range.low), width_((range.high - range.low) / kBins), sums_(kBins) {}
+
+  // Of equal size, in the same order.
+  void add(std::span<const float> values, std::span<const float> gradients) {
+    const auto low = static_cast<float>(low_);
+    const auto per_bin = static_cast<float>(width_ > 0 ? 1 / width_ : 0);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const float place = std::clamp((values[i] - low) * per_bin, 0.0F, kBins - 1.0F);
+      sums_[static_cast<size_t>(place)] += static_cast<double>(gradients[i]) * gradients[i];
+    }
+  }
+
+  // Of the bins with weight.
+  ValueDensity density(int64_t images) const {
+    ValueDensity density;
+    density.width = width_;
+    for (int i = 0; i < kBins; ++i) {
+      if (sums_[i] <= 0) continue;
+      density.value.push_back(static_cast<float>(low_ + (i + 0.5) * width_));
+      density.weight.push_back(static_cast<float>(sums_[i] / static_cast<double>(images)));
+    }
+    return density;
+  }
+
+ private:
+  double low_;
+  double width_;
+  std::vector<double> sums_;
+};
+
+// Both on the host, in one order.
+void add(Accumulator& accumulator, const at::Tensor& value, const at::Tensor& gradient) {
+  const auto on_host = [](const at::Tensor& x) { return x.detach().to(at::kCPU, at::kFloat); };
+  at::Tensor x = on_host(value);
+  at::Tensor g = on_host(gradient);
+  if (!x.is_non_overlapping_and_dense() || x.strides() != g.strides()) {
+    x = x.contiguous();
+    g = g.contiguous();
+  }
+  const auto size = static_cast<size_t>(x.numel());
+  accumulator.add({x.const_data_ptr<float>(), size}, {g.const_data_ptr<float>(), size});
+}
+
+}  // namespace
+
+FisherDensities fisher_densities(const graph::Graph& graph, const FisherRanges& ranges,
+                                 CalibrationData& images, const FisherOptions& options,
+                                 Progress& progress) {
+  const Student model(graph, {.device = exec::resolve_device(options.device), .trainable = false});
+  const WatchedValues watched = watched_values(graph);
+  std::map<graph::ValueId, Accumulator> accumulators;
+  Random random(splitmix64_mix(options.seed + 0x66697368));
+  const int64_t count = options.last - options.first;
+  int64_t done = 0;
+  progress.start("weighing activations", count);
+  images.for_each_batch(options.first, options.last, 1, [&](const Tensor& batch) {
+    at::Tensor input = exec::view_of(batch).contiguous(at::MemoryFormat::ChannelsLast).clone();
+    input.requires_grad_(true);
+    std::map<graph::ValueId, at::Tensor> seen;
+    const auto keep = [&](graph::ValueId id, const at::Tensor& value) {
+      if (!ranges.contains(id) || !value.requires_grad()) return;
+      value.retain_grad();
+      seen[id] = value;
+    };
+    harm_probe(watched, model.forward(input, watched.values, keep), random).backward();
+    for (const auto& [id, value] : seen) {
+      if (!value.grad().defined()) continue;
+      add(accumulators.try_emplace(id, ranges.at(id)).first->second, value, value.grad());
+    }
+    progress.update(++done);
+  });
+  progress.finish();
+  FisherDensities densities;
+  for (const auto& [id, accumulator] : accumulators) {
+    densities.emplace(id, accumulator.density(count));
+  }
+  return densities;
+}
+
+}  // namespace yoloquant::quant
