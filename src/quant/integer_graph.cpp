@@ -1,8 +1,10 @@
 #include "quant/integer_graph.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "quant/activation_range.h"
 #include "quant/range_choice.h"
@@ -15,6 +17,11 @@ namespace {
 constexpr double kSiluTail = 6;
 // Inputs of a Concat share its output's scale unless that left one of them less than 6 of 8 bits.
 constexpr double kLeastShare = 0.25;
+
+// SiLU bends between -3 and 3. A conv whose result is so wide that fewer than 32 codes fall there
+// is too coarse for it.
+constexpr double kSiluBend = 6;
+constexpr double kLeastSiluCodes = 32;
 
 double width(const ActivationRange& range) { return range.high - range.low; }
 
@@ -77,6 +84,33 @@ std::map<std::string, ActivationRange> value_ranges(const IntegerPlan& plan,
   return ranges;
 }
 
+// Convs in front of a SiLU that would get too few codes.
+std::set<std::string> too_coarse(const IntegerPlan& plan,
+                                 const std::map<std::string, ActivationRange>& ranges, int bits) {
+  std::set<std::string> values;
+  for (size_t i = 0; i < plan.values.size(); ++i) {
+    if (!plan.before_silu[i]) continue;
+    const double high = ranges.at(plan.values[i]).high;
+    const double codes = kSiluBend / (high + kSiluTail) * std::exp2(bits);
+    if (codes < kLeastSiluCodes) values.insert(plan.values[i]);
+  }
+  std::set<std::string> convs;
+  for (const graph::Node& node : plan.graph.nodes) {
+    const auto output = static_cast<size_t>(node.outputs.at(0));
+    if (std::holds_alternative<graph::Conv>(node.op) &&
+        values.contains(plan.graph.values[output].name)) {
+      convs.insert(node.name);
+    }
+  }
+  return convs;
+}
+
+// The plan with these convs left float.
+IntegerPlan plan_without(graph::Graph annotated, const std::set<std::string>& convs) {
+  for (const std::string& conv : convs) annotated.quantization.at(conv).input.reset();
+  return plan_integers(annotated);
+}
+
 }  // namespace
 
 graph::Graph integer_graph(const graph::Graph& annotated, const QuantizationConfig& config,
@@ -85,6 +119,8 @@ graph::Graph integer_graph(const graph::Graph& annotated, const QuantizationConf
   IntegerPlan plan = plan_integers(annotated);
   const LayerSettings settings = settings_for(config, "");
   const auto found = value_ranges(plan, settings, images, options, progress);
+  const std::set<std::string> coarse = too_coarse(plan, found, settings.activation_bits);
+  if (!coarse.empty()) plan = plan_without(annotated, coarse);
   std::vector<ActivationRange> ranges;
   for (size_t i = 0; i < plan.values.size(); ++i) {
     ActivationRange range = found.at(plan.values[i]);

@@ -110,6 +110,13 @@ exec::NodeParameters Student::parameters_of(size_t node) const {
   return parameters;
 }
 
+const graph::Quantizer* Student::input_quantizer_of(const graph::Node& node) const {
+  const auto found = graph_.quantization.find(node.name);
+  if (!options_.trainable || found == graph_.quantization.end()) return nullptr;
+  const auto& input = found->second.input;
+  return input && input->bits < options_.float_input_bits ? &*input : nullptr;
+}
+
 std::vector<at::Tensor> Student::forward(const at::Tensor& images,
                                          const std::vector<graph::ValueId>& wanted,
                                          const OnValue& on_value) const {
@@ -130,9 +137,8 @@ std::vector<at::Tensor> Student::forward(const at::Tensor& images,
     const graph::Node& node = graph_.nodes[i];
     std::vector<at::Tensor> inputs;
     for (const graph::ValueId input : node.inputs) inputs.push_back(values[input]);
-    const auto annotation = graph_.quantization.find(node.name);
-    if (options_.trainable && annotation != graph_.quantization.end() && annotation->second.input) {
-      inputs[0] = straight_through_quantize(inputs[0], *annotation->second.input).to(type);
+    if (const graph::Quantizer* quantizer = input_quantizer_of(node)) {
+      inputs[0] = straight_through_quantize(inputs[0], *quantizer).to(type);
     }
     const std::vector<at::Tensor> outputs = exec::apply(node, parameters_of(i), inputs);
     for (size_t k = 0; k < outputs.size(); ++k) set(node.outputs[k], outputs[k]);

@@ -23,6 +23,7 @@ class Student {
     std::string device = "cpu";
     bool bfloat16 = false;  // activations and weights; latent values stay float32
     bool trainable = true;
+    int float_input_bits = 17;  // inputs of so many bits or more are not quantized
   };
 
   Student(const graph::Graph& graph, const Options& options);
@@ -64,6 +65,7 @@ class Student {
   std::vector<at::Tensor> collect(at::Tensor Trainable::* member) const;
   at::Tensor weight_of(const Trainable& t) const;
   exec::NodeParameters parameters_of(size_t node) const;
+  const graph::Quantizer* input_quantizer_of(const graph::Node& node) const;
 
   graph::Graph graph_;
   Options options_;

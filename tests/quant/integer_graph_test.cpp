@@ -100,6 +100,22 @@ TEST(IntegerGraph, ComputesAboutTheSame) {
   EXPECT_GT(error, 0);
 }
 
+// Codes as wide as needed for [-6, 400] would leave SiLU nothing to bend.
+TEST(IntegerGraph, AConvTooWideForSiluStaysFloat) {
+  MadeImages images(4, 32);
+  QuantizationConfig config;
+  config.scheme = parse_scheme("w8a8");
+  graph::Graph wide = annotated_detector(images, "w8a8");
+  for (float& x : wide.parameters.at("b.conv.weight").mutable_data<float>()) x *= 1000;
+  for (float& x : wide.quantization.at("b.conv").weight->scale) x *= 1000;
+  const graph::Graph graph =
+      integer_graph(wide, config, images, {.calibration = {.device = "cpu"}});
+  EXPECT_FALSE(graph.quantization.contains("b.conv"));
+  EXPECT_FALSE(graph.value_quantization.contains("b.conv"));
+  EXPECT_TRUE(graph.quantization.contains("a.conv"));
+  EXPECT_TRUE(graph.value_quantization.contains("a.conv"));
+}
+
 TEST(IntegerGraph, OtherBitsAreRefused) {
   MadeImages images(2, 32);
   EXPECT_THROW(plan_integers(annotated_detector(images, "w8a6")), Error);
