@@ -10,24 +10,6 @@ namespace yoloquant::quant {
 
 namespace {
 
-constexpr const char* kBlocksDone = "blocks_done";
-constexpr const char* kResume = "the saved state does not fit; start without --resume";
-
-// How many of the blocks to fit were done before an interruption.
-int64_t take_done(const MethodContext& context, int64_t blocks) {
-  if (context.state == nullptr) return 0;
-  const std::optional<TensorMap> saved = context.state->take();
-  if (!saved) return 0;
-  const auto found = saved->find(kBlocksDone);
-  if (found == saved->end() || found->second.dtype() != DType::kInt64 ||
-      found->second.size() != 1) {
-    fail("{}", kResume);
-  }
-  const int64_t done = found->second.data<int64_t>()[0];
-  if (done < 0 || done > blocks) fail("{}", kResume);
-  return done;
-}
-
 int64_t image_count(const MethodContext& context, const AdaRoundOptions& options) {
   const int64_t bytes = std::max<int64_t>(walk_bytes_per_image(context.reference), 1);
   const int64_t fitting = std::max<int64_t>(options.memory / bytes, 1);
@@ -57,7 +39,7 @@ std::vector<BlockResult> run_adaround(graph::Graph& annotated, const MethodConte
   };
   const int64_t total = std::ranges::count_if(blocks, is_fitted);
   if (total == 0) return {};
-  const int64_t done_before = take_done(context, total);
+  const int64_t done_before = take_count(context.state, total);
   const int64_t iterations = options.block.iterations;
   std::vector<BlockResult> results;
   int64_t done = 0;
@@ -83,11 +65,7 @@ std::vector<BlockResult> run_adaround(graph::Graph& annotated, const MethodConte
                 if (!is_fitted(data.block)) return done < total;
                 if (done >= done_before) fit(data);
                 ++done;
-                if (done > done_before && context.state != nullptr) {
-                  context.state->save(
-                      annotated,
-                      {{kBlocksDone, Tensor::from<int64_t>({1}, std::vector<int64_t>{done})}});
-                }
+                if (done > done_before) save_count(context.state, annotated, done);
                 return done < total;
               });
   context.progress.finish();

@@ -58,12 +58,6 @@ class Rounding {
   std::vector<std::vector<int>> consumers_;
 };
 
-int64_t convs_done(const MethodContext& context) {
-  const std::optional<TensorMap> saved =
-      context.state != nullptr ? context.state->take() : std::nullopt;
-  return saved ? saved->at("done").data<int64_t>()[0] : 0;
-}
-
 }  // namespace
 
 GptqOptions gptq_options(Effort effort) {
@@ -78,12 +72,12 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
   const auto total = static_cast<int64_t>(annotated.quantization.size());
   context.progress.start("rounding weights to the float model's output", total);
   Rounding rounding(annotated, context, options);
-  const int64_t resumed = convs_done(context);
+  const int64_t resumed = take_count(context.state, total);
   int64_t done = 0;
   Budget since_save;
   const auto save = [&] {
-    if (context.state == nullptr || done <= resumed) return;
-    context.state->save(annotated, {{"done", Tensor::from<int64_t>({1}, std::vector{done})}});
+    if (done <= resumed) return;
+    save_count(context.state, annotated, done);
     since_save = Budget();
   };
   try {

@@ -10,6 +10,7 @@ namespace {
 const std::string kGraph = "graph/";
 const std::string kPrefix = "method/";
 const std::string kPlace = "place";
+const std::string kCount = "count";
 
 // The parameters that methods change, by the name they have in the file.
 template <typename Visit>
@@ -103,6 +104,23 @@ void MethodState::save(const graph::Graph& annotated, const TensorMap& own) cons
 void MethodState::remove() const {
   std::error_code ignored;
   if (enabled()) std::filesystem::remove(path_, ignored);
+}
+
+int64_t take_count(MethodState* state, int64_t most) {
+  if (state == nullptr) return 0;
+  const std::optional<TensorMap> saved = state->take();
+  if (!saved) return 0;
+  const auto found = saved->find(kCount);
+  const bool is_count =
+      found != saved->end() && found->second.dtype() == DType::kInt64 && found->second.size() == 1;
+  const int64_t count = is_count ? found->second.data<int64_t>()[0] : -1;
+  if (count < 0 || count > most) fail("the saved state does not fit; start without --resume");
+  return count;
+}
+
+void save_count(const MethodState* state, const graph::Graph& annotated, int64_t count) {
+  if (state == nullptr) return;
+  state->save(annotated, {{kCount, Tensor::from<int64_t>({1}, std::vector<int64_t>{count})}});
 }
 
 }  // namespace yoloquant::quant

@@ -45,4 +45,11 @@ class MethodState {
   std::optional<TensorMap> pending_;
 };
 
+// For methods whose work in progress is a count of what is done. `state` may be null.
+//
+// The count that was saved before the interruption, 0 without one. Error when it is none of 0 to
+// `most`.
+int64_t take_count(MethodState* state, int64_t most);
+void save_count(const MethodState* state, const graph::Graph& annotated, int64_t count);
+
 }  // namespace yoloquant::quant
