@@ -157,9 +157,9 @@ class Observers {
 ActivationStatistics observe_places(const graph::Graph& graph, const Places& places,
                                     CalibrationData& images, const CalibrationOptions& options,
                                     bool with_histograms, Progress& progress) {
-  const int64_t count =
-      options.max_images > 0 ? std::min(options.max_images, images.size()) : images.size();
-  if (count == 0) fail("calibration needs at least one image");
+  const int64_t rest = images.size() - options.first_image;
+  const int64_t count = options.max_images > 0 ? std::min(options.max_images, rest) : rest;
+  if (count <= 0) fail("calibration needs at least one image");
   const graph::Graph observed = without_input_quantizers(graph);
   Observers observers(observed, places, options, with_histograms);
   int64_t done = 0;
@@ -168,11 +168,12 @@ ActivationStatistics observe_places(const graph::Graph& graph, const Places& pla
     WorkerPool<Tensor> pool(observers.count(), [&](size_t worker, const Tensor& batch) {
       observers.run(worker, batch);
     });
-    images.for_each_batch(0, count, std::max(options.batch, 1), [&](const Tensor& batch) {
-      pool.put(batch);
-      done += batch.dim(0);
-      progress.update(done);
-    });
+    images.for_each_batch(options.first_image, options.first_image + count,
+                          std::max(options.batch, 1), [&](const Tensor& batch) {
+                            pool.put(batch);
+                            done += batch.dim(0);
+                            progress.update(done);
+                          });
     pool.finish();
   }
   progress.finish();

@@ -18,7 +18,8 @@ namespace yoloquant::quant {
 struct CalibrationOptions {
   int batch = 1;  // images at a time; the result does not depend on it beyond float rounding
   std::string device = "auto";  // of the executor
-  int64_t max_images = 0;       // 0: all
+  int64_t first_image = 0;
+  int64_t max_images = 0;  // from there; 0: all
   // Images that go through the model side by side on a CPU, each on an equal share of the threads
   // that LibTorch is set to: less waiting than all threads on one image. Each takes the memory of
   // one batch. The result does not depend on it. 0: one a thread, at most 4.

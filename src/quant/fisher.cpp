@@ -68,7 +68,9 @@ void add(Accumulator& accumulator, const at::Tensor& value, const at::Tensor& gr
 FisherDensities fisher_densities(const graph::Graph& graph, const FisherRanges& ranges,
                                  CalibrationData& images, const FisherOptions& options,
                                  Progress& progress) {
-  const Student model(graph, {.device = exec::resolve_device(options.device), .trainable = false});
+  const Student model(graph, {.device = exec::resolve_device(options.device),
+                              .bfloat16 = options.bfloat16,
+                              .trainable = false});
   const WatchedValues watched = watched_values(graph);
   std::map<graph::ValueId, Accumulator> accumulators;
   Random random(splitmix64_mix(options.seed + 0x66697368));

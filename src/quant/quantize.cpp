@@ -40,12 +40,20 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
                             CalibrationData& images, const QuantizeOptions& options,
                             Progress& progress) {
   check_rules(given, graph::conv_names(inference));
-  QuantizationResult result;
-  result.config =
-      with_chosen_ranges(inference, given, images,
+  const ConvRanges ranges =
+      choose_conv_ranges(inference, given, images,
                          {.calibration = options.calibration, .seed = options.seed}, progress);
+  QuantizationResult result;
+  result.config = ranges.config;
   result.config.method = resolve_method(given);
   const QuantizationConfig& config = result.config;
+  const auto calibrate = [&](graph::Graph& graph) {
+    if (ranges.seen.empty()) {
+      return calibrate_activations(graph, config, images, options.calibration, progress);
+    }
+    annotate_inputs(graph, config, ranges.seen);
+    return ranges.seen;
+  };
   result.graph = inference;
   const MethodList methods = method_chain(result.config.method);
   Budget budget(options.effort, options.seconds, options.seed);
@@ -56,7 +64,7 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
     // Methods that go on from here bring the layers close to the float model: its ranges, not those
     // behind weights rounded to nearest, are what they should work with.
     graph::Graph floats = inference;
-    calibrate_activations(floats, config, images, options.calibration, progress);
+    calibrate(floats);
     for (const auto& [conv, annotation] : floats.quantization) {
       result.graph.quantization[conv].input = annotation.input;
     }
@@ -67,8 +75,7 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
     }
   }
   graph::Graph calibrated = result.graph;
-  const ActivationStatistics seen =
-      calibrate_activations(calibrated, config, images, options.calibration, progress);
+  const ActivationStatistics seen = calibrate(calibrated);
   if (!methods.back()->depends_on_inputs()) result.graph = std::move(calibrated);
   result.layers = report_layers(result.graph, inference, seen);
   return result;

@@ -61,13 +61,15 @@ std::map<std::string, ActivationRange> choose_ranges(const graph::Graph& graph,
                        {.device = options.calibration.device,
                         .first = 0,
                         .last = std::min(proposing, kMostImages - judging),
-                        .seed = options.seed},
+                        .seed = options.seed,
+                        .bfloat16 = true},
                        progress);
   const FisherDensities judges = fisher_densities(graph, covered, images,
                                                   {.device = options.calibration.device,
                                                    .first = proposing,
                                                    .last = proposing + judging,
-                                                   .seed = options.seed + 1},
+                                                   .seed = options.seed + 1,
+                                                   .bfloat16 = true},
                                                   progress);
   std::map<std::string, ActivationRange> chosen;
   for (const RangeSite& site : sites) {
@@ -80,34 +82,40 @@ std::map<std::string, ActivationRange> choose_ranges(const graph::Graph& graph,
   return chosen;
 }
 
-QuantizationConfig with_chosen_ranges(const graph::Graph& inference,
-                                      const QuantizationConfig& config, CalibrationData& images,
-                                      const RangeChoiceOptions& options, Progress& progress) {
-  if (images.size() < kLeastImagesToChooseRanges) return config;
+ConvRanges choose_conv_ranges(const graph::Graph& inference, const QuantizationConfig& config,
+                              CalibrationData& images, const RangeChoiceOptions& options,
+                              Progress& progress) {
+  ConvRanges result{.config = config, .seen = {}};
+  if (images.size() < kLeastImagesToChooseRanges) return result;
   const std::set<std::string> probabilities = convs_after_softmax(inference);
   std::vector<RangeSite> sites;
   std::vector<std::string> convs;
   for (const graph::Node& node : inference.nodes) {
-    if (!std::holds_alternative<graph::Conv>(node.op) || probabilities.contains(node.name))
-      continue;
+    if (!std::holds_alternative<graph::Conv>(node.op)) continue;
     const LayerSettings settings = settings_for(config, node.name);
-    if (!quantizes_input(settings) || settings.activation_range != RangeMethod::kChosen) continue;
-    sites.push_back({node.name, node.inputs.at(0), settings.activation_bits, settings.symmetric});
+    if (!quantizes_input(settings)) continue;
     convs.push_back(node.name);
+    const bool chosen = settings.activation_range == RangeMethod::kChosen;
+    if (!chosen || probabilities.contains(node.name)) continue;
+    sites.push_back({node.name, node.inputs.at(0), settings.activation_bits, settings.symmetric});
   }
-  if (sites.empty()) return config;
+  if (sites.empty()) return result;
   CalibrationOptions calibration = options.calibration;
   calibration.max_images = images_that_propose(images.size());
-  const ActivationStatistics statistics =
-      observe_activations(inference, convs, images, calibration, true, progress);
-  QuantizationConfig result = config;
-  for (const auto& [conv, range] :
-       choose_ranges(inference, sites, statistics, images, options, progress)) {
+  result.seen = observe_activations(inference, convs, images, calibration, true, progress);
+  const auto chosen = choose_ranges(inference, sites, result.seen, images, options, progress);
+  for (const auto& [conv, range] : chosen) {
     LayerOverrides overrides;
     overrides.activation_range = RangeMethod::kFixed;
     overrides.activation_low = range.low;
     overrides.activation_high = range.high;
-    result.rules.push_back({conv, overrides});
+    result.config.rules.push_back({conv, overrides});
+  }
+  calibration.first_image = calibration.max_images;
+  calibration.max_images = 0;
+  for (const auto& [conv, observer] :
+       observe_activations(inference, convs, images, calibration, true, progress)) {
+    result.seen.at(conv).merge(observer);
   }
   return result;
 }

@@ -43,12 +43,17 @@ std::map<std::string, ActivationRange> choose_ranges(const graph::Graph& graph,
                                                      const RangeChoiceOptions& options,
                                                      Progress& progress = Progress::none());
 
-// `config` with a fixed range for each conv whose range is to be `chosen`, for the inputs that it
-// has in the float graph. A configuration that leaves nothing to choose, or too few images, gives
-// `config` itself.
-QuantizationConfig with_chosen_ranges(const graph::Graph& inference,
-                                      const QuantizationConfig& config, CalibrationData& images,
-                                      const RangeChoiceOptions& options,
-                                      Progress& progress = Progress::none());
+struct ConvRanges {
+  QuantizationConfig config;  // with a fixed range for each conv whose range was to be `chosen`
+  // What all images make of the inputs that are quantized, in the float graph; empty when nothing
+  // was chosen.
+  ActivationStatistics seen;
+};
+
+// Chooses for the inputs of the convs of the float graph. A configuration that leaves nothing to
+// choose, or too few images, gives `config` itself.
+ConvRanges choose_conv_ranges(const graph::Graph& inference, const QuantizationConfig& config,
+                              CalibrationData& images, const RangeChoiceOptions& options,
+                              Progress& progress = Progress::none());
 
 }  // namespace yoloquant::quant

@@ -60,9 +60,10 @@ TEST(RangeChoice, SpendsNoCodesOnWhatNobodyReads) {
   QuantizationConfig config;
   config.scheme = {8, 8};
   const auto high = [&](float first, float second) {
-    const auto chosen = with_chosen_ranges(two_channels(first, second), config, images,
+    const auto chosen = choose_conv_ranges(two_channels(first, second), config, images,
                                            {.calibration = {.device = "cpu"}});
-    const LayerSettings settings = settings_for(chosen, "conv");
+    EXPECT_EQ(chosen.seen.at("conv").count(), 16U * 2 * 64);
+    const LayerSettings settings = settings_for(chosen.config, "conv");
     EXPECT_EQ(settings.activation_range, RangeMethod::kFixed);
     return settings.activation_high;
   };
@@ -76,12 +77,12 @@ TEST(RangeChoice, LeavesOthersAlone) {
   const graph::Graph graph = two_channels(1, 1);
   QuantizationConfig config;
   config.scheme = {4, 16};
-  EXPECT_TRUE(with_chosen_ranges(graph, config, images, {}).rules.empty());
+  EXPECT_TRUE(choose_conv_ranges(graph, config, images, {}).config.rules.empty());
   config.scheme = {8, 8};
   MemoryCalibrationData few = unlike_channels(kLeastImagesToChooseRanges - 1);
-  EXPECT_TRUE(with_chosen_ranges(graph, config, few, {}).rules.empty());
+  EXPECT_TRUE(choose_conv_ranges(graph, config, few, {}).config.rules.empty());
   config.defaults.activation_range = RangeMethod::kMinMax;
-  EXPECT_TRUE(with_chosen_ranges(graph, config, images, {}).rules.empty());
+  EXPECT_TRUE(choose_conv_ranges(graph, config, images, {}).config.rules.empty());
 }
 
 TEST(RangeChoice, QuantizeUsesIt) {
