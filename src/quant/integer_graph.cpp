@@ -21,7 +21,7 @@ constexpr double kLeastShare = 0.25;
 // SiLU bends between -3 and 3. A conv whose result is so wide that fewer than 32 codes fall there
 // is too coarse for it.
 constexpr double kSiluBend = 6;
-constexpr double kLeastSiluCodes = 32;
+constexpr double kLeastSiluCodes = 24;
 
 double width(const ActivationRange& range) { return range.high - range.low; }
 

@@ -38,7 +38,7 @@ IntegerPlan plan_integers(const graph::Graph& annotated);
 
 // The plan's graph with Graph::value_quantization set from what `images` make of each value, with
 // the ranges of config.defaults. Below -6 SiLU is 0 to the step, so codes are not spent there; a
-// conv whose range leaves fewer than 32 codes to SiLU's bend, between -3 and 3, stays float.
+// conv whose range leaves fewer than 24 codes to SiLU's bend, between -3 and 3, stays float.
 graph::Graph integer_graph(const graph::Graph& annotated, const QuantizationConfig& config,
                            CalibrationData& images, const RangeChoiceOptions& options,
                            Progress& progress = Progress::none());
