@@ -88,7 +88,8 @@ def main():
         export_baseline(args.ours, args.model, baseline)
         threads = str(args.threads)
         commands = {"yoloquant": [
-            args.ours, "quantize", args.model, "--scheme", "w8a8", "--head", "one2many", "--calib", listing,
+            args.ours, "quantize", args.model, "--scheme", "w8a8", "--defaults",
+            "{activation_range: mean_minmax}", "--head", "one2many", "--calib", listing,
             "--calib-images", str(len(paths)), "--verify-images", "0", "--threads", threads, "--quiet",
             "--out", os.path.join(folder, "ours.onnx")]}
         for name, python, script, out in (("onnxruntime", args.ort, ORT, "ort.onnx"),
