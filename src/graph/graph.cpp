@@ -55,6 +55,18 @@ std::vector<std::vector<int>> Graph::consumers() const {
   return result;
 }
 
+std::vector<bool> Graph::nodes_behind(const std::vector<ValueId>& wanted) const {
+  std::vector<bool> value(values.size(), false);
+  for (const ValueId id : wanted) value[id] = true;
+  std::vector<bool> behind(nodes.size(), false);
+  for (size_t i = nodes.size(); i-- > 0;) {
+    for (const ValueId output : nodes[i].outputs) behind[i] = behind[i] || value[output];
+    if (!behind[i]) continue;
+    for (const ValueId input : nodes[i].inputs) value[input] = true;
+  }
+  return behind;
+}
+
 std::vector<std::string> conv_names(const Graph& graph) {
   std::vector<std::string> names;
   for (const Node& node : graph.nodes) {

@@ -65,6 +65,8 @@ struct Graph {
   // For each value: index of the node that makes it (-1: none), and of the nodes that read it.
   std::vector<int> producers() const;
   std::vector<std::vector<int>> consumers() const;
+  // For each node: whether one of `wanted` depends on it.
+  std::vector<bool> nodes_behind(const std::vector<ValueId>& wanted) const;
 };
 
 // Names of all nodes that hold a Conv, in execution order.

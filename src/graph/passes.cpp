@@ -168,17 +168,7 @@ std::string_view head_name(Head head) {
 
 Graph remove_dead_code(const Graph& source) {
   Graph graph = source;
-  const std::vector<int> producer = graph.producers();
-  std::vector<bool> alive(graph.nodes.size(), false);
-  std::vector<ValueId> pending = graph.outputs;
-  while (!pending.empty()) {
-    const int index = producer[pending.back()];
-    pending.pop_back();
-    if (index < 0 || alive[index]) continue;
-    alive[index] = true;
-    const Node& node = graph.nodes[index];
-    pending.insert(pending.end(), node.inputs.begin(), node.inputs.end());
-  }
+  const std::vector<bool> alive = graph.nodes_behind(graph.outputs);
   std::set<size_t> dead;
   for (size_t i = 0; i < alive.size(); ++i) {
     if (!alive[i]) dead.insert(i);

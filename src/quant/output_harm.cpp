@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "exec/convert.h"
+#include "graph/detection_head.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -51,53 +52,12 @@ at::Tensor signs_like(const at::Tensor& x, Random& random) {
       .to(x.device(), /*non_blocking=*/false, /*copy=*/true);
 }
 
-// What the sigmoid reads whose scores end in the value: directly, or behind a concat with the boxes
-// and the selection of the end-to-end head.
-std::optional<graph::ValueId> class_logits(const graph::Graph& graph, graph::ValueId output) {
-  const std::vector<int> producers = graph.producers();
-  std::vector<graph::ValueId> open{output};
-  while (!open.empty()) {
-    const int producer = producers[open.back()];
-    open.pop_back();
-    if (producer < 0) continue;
-    const graph::Node& node = graph.nodes[producer];
-    const auto* activation = std::get_if<graph::Activation>(&node.op);
-    if (activation != nullptr && activation->kind == graph::ActivationKind::kSigmoid) {
-      return node.inputs.at(0);
-    }
-    if (std::holds_alternative<graph::Concat>(node.op) ||
-        std::holds_alternative<graph::SelectDetections>(node.op)) {
-      open.insert(open.end(), node.inputs.begin(), node.inputs.end());
-    }
-  }
-  return std::nullopt;
-}
-
-// What the softmax reads whose probabilities a conv with one output channel turns into distances.
-std::optional<graph::ValueId> box_logits(const graph::Graph& graph) {
-  const std::vector<int> producers = graph.producers();
-  for (const graph::Node& node : graph.nodes) {
-    if (!std::holds_alternative<graph::Conv>(node.op)) continue;
-    const int producer = producers[node.inputs.at(0)];
-    if (producer < 0 || graph.parameter(node.name + ".weight").dim(0) != 1) continue;
-    const auto* softmax = std::get_if<graph::Softmax>(&graph.nodes[producer].op);
-    if (softmax != nullptr && softmax->axis == 1) return graph.nodes[producer].inputs.at(0);
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 WatchedValues watched_values(const graph::Graph& graph) {
-  const auto boxes = box_logits(graph);
-  const auto classes =
-      graph.outputs.size() == 1 ? class_logits(graph, graph.outputs[0]) : std::nullopt;
-  if (boxes && classes) {
-    const Shape& box = graph.values[*boxes].shape;
-    const Shape& scores = graph.values[*classes].shape;
-    // [N, bins, 4, A] and [N, C, A] with the same anchor points.
-    if (box.size() == 4 && box[2] == 4 && scores.size() == 3 && box[3] == scores[2]) {
-      return {true, {*boxes, *classes}, {"boxes", "classes"}};
+  if (graph.outputs.size() == 1) {
+    if (const auto head = graph::detection_logits(graph, graph.outputs[0])) {
+      return {true, {head->boxes, head->classes}, {"boxes", "classes"}};
     }
   }
   WatchedValues watched{.detection = false, .values = graph.outputs, .names = {}};

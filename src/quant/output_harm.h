@@ -14,9 +14,8 @@ class Tensor;
 // How far a changed model is from the float one, where it matters to its detections.
 namespace yoloquant::quant {
 
-// The values of a graph that are compared. For a YOLO detection head these are the logits before
-// they are decoded, found by structure: the box distribution is what the softmax in front of the
-// DFL projection reads, the class logits are what the sigmoid in front of the output reads.
+// The values of a graph that are compared: for a YOLO detection head the logits before they are
+// decoded (graph/detection_head.h).
 struct WatchedValues {
   bool detection = false;
   std::vector<graph::ValueId> values;  // boxes [N, bins, 4, A] and classes [N, C, A]; or outputs

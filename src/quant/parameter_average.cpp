@@ -1,28 +1,38 @@
 #include "quant/parameter_average.h"
 
+#include <ATen/ops/_foreach_lerp.h>
+
 #include <algorithm>
 #include <utility>
 
 namespace yoloquant::quant {
 
-ParameterAverage::ParameterAverage(NamedParameters parameters, double decay)
-    : parameters_(std::move(parameters)), decay_(decay) {
-  for (const auto& [name, value] : parameters_) means_[name] = value.detach().clone();
+ParameterAverage::ParameterAverage(const exec::NamedTensors& parameters, Decay decay)
+    : decay_(std::move(decay)) {
+  for (const auto& [name, value] : parameters) {
+    if (!value.is_floating_point()) continue;
+    source_.push_back(value.detach());
+    own_.push_back(value.detach().clone());
+    means_.emplace(name, own_.back());
+  }
 }
+
+ParameterAverage::ParameterAverage(const exec::NamedTensors& parameters, double decay)
+    : ParameterAverage(parameters, [decay](int64_t updates) {
+        const auto u = static_cast<double>(updates);
+        return std::min(decay, (1 + u) / (10 + u));
+      }) {}
 
 void ParameterAverage::update() {
   ++updates_;
-  // The first means are over few states.
-  const double decay = std::min(decay_, (1.0 + updates_) / (10.0 + updates_));
-  for (auto& [name, mean] : means_) mean.lerp_(parameters_.at(name).detach(), 1 - decay);
+  at::_foreach_lerp_(own_, source_, 1 - decay_(updates_));
 }
 
 void ParameterAverage::swap() {
-  for (auto& [name, mean] : means_) {
-    at::Tensor values = parameters_.at(name).detach();
-    const at::Tensor held = values.clone();
-    values.copy_(mean);
-    mean.copy_(held);
+  for (size_t i = 0; i < own_.size(); ++i) {
+    const at::Tensor held = source_[i].clone();
+    source_[i].copy_(own_[i]);
+    own_[i].copy_(held);
   }
 }
 

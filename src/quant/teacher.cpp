@@ -177,12 +177,10 @@ class Tuning {
       if (found == saved->end()) fail("the saved state has no {}; start without --resume", name);
       return found->second;
     };
-    const auto load = [&](const std::string& prefix, const NamedParameters& values) {
-      for (const auto& [name, value] : values) {
-        const at::Tensor source = exec::view_of(get(prefix + name));
-        if (source.sizes() != value.sizes()) fail("the saved state does not fit: {}", name);
-        value.detach().copy_(source);
-      }
+    const auto load = [&](const std::string& prefix, const exec::NamedTensors& values) {
+      exec::NamedTensors prefixed;
+      for (const auto& [name, value] : values) prefixed.emplace(prefix + name, value);
+      exec::copy_into(prefixed, *saved, "the saved state");
     };
     load("value/", student_.state());
     load("mean/", average_.means());
@@ -190,6 +188,7 @@ class Tuning {
     best_ = get("best").data<double>()[0];
     step_ = static_cast<int64_t>(get("step").data<double>()[0]);
     optimizer_.set_steps(step_);
+    average_.set_updates(step_);
     random_ = Random(static_cast<uint64_t>(get("random").data<int64_t>()[0]));
     return true;
   }
