@@ -101,8 +101,7 @@ TEST(Optimizer, GradientsInAnotherLayoutAndMissingOnes) {
                                 .requires_grad_(true);
   const at::Tensor untouched = floats({1}, {3}).requires_grad_(true);
   Optimizer optimizer(OptimizerKind::kSgd, {{"all", {{"a", weight}, {"b", untouched}}, 0.5}});
-  at::Tensor same = weight;
-  same.mutable_grad() = floats({1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8});
+  weight.mutable_grad() = floats({1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8});
   optimizer.step(std::vector<double>{1}, 0);
   EXPECT_EQ(values_of(weight), (std::vector<float>{-1, -2, -3, -4, -5, -6, -7, -8}));
   EXPECT_EQ(values_of(untouched)[0], 3);
