@@ -89,8 +89,7 @@ void TrainableGraph::load_parameters(const std::string& device) {
   const auto copy = [&](const std::string& name) {
     const auto found = graph_.parameters.find(name);
     if (found == graph_.parameters.end()) return at::Tensor();
-    at::Tensor value = exec::view_of(found->second).to(c10::Device(device), false, /*copy=*/true);
-    return value.dim() == 4 ? value.contiguous(at::MemoryFormat::ChannelsLast) : value;
+    return exec::view_of(found->second).to(c10::Device(device), false, /*copy=*/true);
   };
   const auto trained = [&](const std::string& name) {
     at::Tensor value = copy(name);
@@ -142,7 +141,7 @@ std::vector<at::Tensor> TrainableGraph::run(const Step& step, std::vector<at::Te
 
 Logits TrainableGraph::forward(const at::Tensor& images, NormMode mode) {
   std::vector<at::Tensor> values(graph_.values.size());
-  values[graph_.inputs.at(0)] = images.contiguous(at::MemoryFormat::ChannelsLast);
+  values[graph_.inputs.at(0)] = images.contiguous();
   for (const Step& step : steps_) {
     const graph::Node& node = graph_.nodes[step.node];
     std::vector<at::Tensor> inputs;
