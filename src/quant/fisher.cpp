@@ -27,8 +27,10 @@ class Accumulator {
     const auto low = static_cast<float>(low_);
     const auto per_bin = static_cast<float>(width_ > 0 ? 1 / width_ : 0);
     for (size_t i = 0; i < values.size(); ++i) {
-      const float place = std::clamp((values[i] - low) * per_bin, 0.0F, kBins - 1.0F);
-      sums_[static_cast<size_t>(place)] += static_cast<double>(gradients[i]) * gradients[i];
+      const float place = (values[i] - low) * per_bin;
+      // A NaN is no place and goes to the first bin.
+      const float bin = place > 0 ? std::min(place, kBins - 1.0F) : 0.0F;
+      sums_[static_cast<size_t>(bin)] += static_cast<double>(gradients[i]) * gradients[i];
     }
   }
 
