@@ -4,10 +4,11 @@
 
 #include <numeric>
 
-#include "base/error.h"
 #include "quant/fisher.h"
 #include "quant/quantize.h"
+#include "quant/sensitivity.h"
 #include "small_graph.h"
+#include "tiny_detector.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -53,6 +54,32 @@ TEST(Fisher, WeighsWhatTheOutputReads) {
   EXPECT_NEAR(total(density), 64 * 9 / (64 * 1.5 * 1.5), 1e-5);
   ASSERT_EQ(density.value.size(), 1U);
   EXPECT_NEAR(density.value[0], 0.5, density.width);
+}
+
+// The weights foretell what small errors do to a detector: rounding of the inputs of two convs.
+TEST(Fisher, FollowsTheHarmOfADetector) {
+  const graph::Graph graph = tiny_detector();
+  ASSERT_TRUE(watched_values(graph).detection);
+  MadeImages images(8, 64);
+  std::vector<double> ratios;
+  for (const std::string conv : {"model.1.cv1.conv", "model.2.cv2.conv"}) {
+    const graph::Node* node = graph.find_node(conv);
+    ASSERT_NE(node, nullptr) << conv;
+    const graph::ValueId input = node->inputs.at(0);
+    const ActivationRange range =
+        minmax_range(observe_activations(graph, {conv}, images, {.device = "cpu"}).at(conv));
+    const graph::Quantizer coarse = activation_quantizer(range, 6, false);
+    const FisherDensities densities =
+        fisher_densities(graph, {{input, range}}, images, {.device = "cpu", .last = images.size()});
+    Variant variant;
+    variant.name = conv;
+    variant.changes[conv].input = coarse;
+    const ReplayResult measured = replay(graph, graph, {variant}, images, {.device = "cpu"});
+    ratios.push_back(mean_squared_error(densities.at(input), coarse) /
+                     measured.variants.at(0).harm());
+  }
+  EXPECT_GT(ratios[0], 0);
+  EXPECT_NEAR(ratios[0] / ratios[1], 1, 0.3);
 }
 
 TEST(RangeChoice, SpendsNoCodesOnWhatNobodyReads) {
