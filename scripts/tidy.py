@@ -103,7 +103,7 @@ class Keys:
 
 
 def check(tool, build, file, timeout):
-    """Findings of one file, as text; None when time ran out."""
+    """Findings of one file, as text; None when time ran out or clang-tidy was killed."""
     extra = [f"--extra-arg={argument}" for argument in EXTRA_ARGUMENTS]
     command = [tool, "-p", str(build), "--quiet", *extra, str(file)]
     try:
@@ -112,6 +112,8 @@ def check(tool, build, file, timeout):
         return None
     if done.returncode == 0:
         return ""
+    if done.returncode < 0:
+        return None
     return (done.stdout.strip() or done.stderr.strip()) + "\n"
 
 
