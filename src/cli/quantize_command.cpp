@@ -6,6 +6,10 @@ namespace yoloquant::cli {
 
 void QuantizationArguments::declare(Options& o) {
   declare_settings(o);
+  o.add("tuned-heads", &tuned_heads,
+        "what weights are fitted to: the head that is written, or both heads, so that what they "
+        "share serves both")
+      .one_of({"exported", "both"});
   declare_calibration(o);
   o.add("verify-images", &verify_images,
         "images on which the file must agree with the simulator; 0: no check")

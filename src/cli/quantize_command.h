@@ -17,6 +17,7 @@ struct QuantizationArguments {
   std::string layers;
   onnx::Layout layout = onnx::Layout::kQcdq;
   std::string effort = "fast";
+  std::string tuned_heads = "exported";
   std::string time_budget;  // "10m"; "": no limit
   std::filesystem::path calib;
   int64_t calib_images = 100;

@@ -78,6 +78,7 @@ void QuantizationArguments::apply(const std::string& scheme,
   options.config.preset = quant::parse_preset(preset);
   options.layout = layout;
   options.effort = quant::parse_effort(effort);
+  options.tuned_heads = pipeline::parse_tuned_heads(tuned_heads);
   if (!time_budget.empty()) options.seconds = parse_seconds(time_budget);
   options.calibration.source = calib;
   options.calibration.images = calib_images;

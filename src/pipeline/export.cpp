@@ -21,18 +21,18 @@ onnx::CheckReport write_checked(const graph::Graph& graph, const std::filesystem
 ExportResult export_onnx(const LoadedModel& model, const std::filesystem::path& out,
                          const ExportOptions& options, Progress& progress) {
   progress.start("exporting", 2);
+  ExportResult result;
+  result.head = result_head(model, options.head);
   const graph::Graph graph = inference_graph(
       model, options.head, graph::Branches::kMerge,
       {options.batch, options.image_height, options.image_width}, options.max_detections);
   progress.update(1);
   AtomicFile file(out);
-  ExportResult result;
   result.check = write_checked(
       graph, file.temporary_path(),
       {.precision = options.precision, .opset = options.opset, .dynamic = options.dynamic});
   file.commit();
   result.path = out;
-  result.head = result_head(model, options.head);
   progress.update(2);
   progress.finish();
   return result;

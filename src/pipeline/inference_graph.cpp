@@ -11,7 +11,9 @@ using graph::Head;
 graph::Graph select_head(const LoadedModel& model, Head head, int64_t max_detections) {
   const std::string& present = model.graph.metadata.head;
   if (model.kind == ModelKind::kOnnx && !present.empty()) {
-    if (present == graph::head_name(result_head(model, head))) return model.graph;
+    if (head != Head::kBoth && present == graph::head_name(result_head(model, head))) {
+      return model.graph;
+    }
     const bool extends = present == "one2one" && head == Head::kEndToEnd;
     if (!extends) {
       fail_usage("{}: the file holds the {} head, not {}", model.path.string(), present,
@@ -24,6 +26,7 @@ graph::Graph select_head(const LoadedModel& model, Head head, int64_t max_detect
 }  // namespace
 
 graph::Head result_head(const LoadedModel& model, graph::Head wanted) {
+  if (wanted == Head::kBoth) fail_usage("choose one head: one2many, one2one or end2end");
   const bool is_final = has_final_rows(model);
   return is_final && wanted == Head::kOneToMany ? Head::kEndToEnd : wanted;
 }
@@ -49,7 +52,6 @@ void set_shape(graph::Graph& graph, const InferenceShape& shape) {
 
 graph::Graph inference_graph(const LoadedModel& model, Head head, graph::Branches branches,
                              const InferenceShape& shape, int64_t max_detections) {
-  if (head == Head::kBoth) fail_usage("choose one head: one2many, one2one or end2end");
   if (shape.batch < 1) fail_usage("the batch must be at least 1");
   if (max_detections < 1) fail_usage("the number of detections must be at least 1");
   // The head is chosen first, as for_inference would select 300 detections always.

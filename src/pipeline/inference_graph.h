@@ -14,8 +14,8 @@ struct InferenceShape {
   int64_t image_width = 0;
 };
 
-// One head of the model with batch norms folded, at this input shape. Throws Error (usage) when an
-// ONNX file holds another head than `head`.
+// The model with batch norms folded, at this input shape, with one head or with both. Throws Error
+// (usage) when an ONNX file holds another head than `head`.
 graph::Graph inference_graph(const LoadedModel& model, graph::Head head, graph::Branches branches,
                              const InferenceShape& shape, int64_t max_detections = 300);
 

@@ -84,8 +84,9 @@ std::vector<Tensor> verification_images(const data::ImageList& images, const gra
 // Tells apart runs whose methods would not do the same.
 std::string fingerprint(const graph::Graph& reference, const QuantizeOptions& options,
                         const data::ImageList& list) {
-  std::string text = fmt::format("{}\n{}\n{}\n", quant::config_yaml(options.config),
-                                 quant::effort_name(options.effort), options.seed);
+  std::string text = fmt::format("{}\n{}\n{}\n{}\n", quant::config_yaml(options.config),
+                                 quant::effort_name(options.effort), options.seed,
+                                 tuned_heads_name(options.tuned_heads));
   for (const auto& image : list) text += image.string() + "\n";
   for (const auto& [name, value] : reference.parameters) {
     const std::span<const std::byte> bytes = value.bytes();
@@ -93,6 +94,22 @@ std::string fingerprint(const graph::Graph& reference, const QuantizeOptions& op
     text += fmt::format("{} {:016x}\n", name, fnv1a64(view));
   }
   return fmt::format("{:016x}", fnv1a64(text));
+}
+
+// What methods work on. `exported`: the graph of the head that is written.
+graph::Graph tuned_graph(const LoadedModel& model, const graph::Graph& exported,
+                         const QuantizeOptions& options) {
+  if (options.tuned_heads == TunedHeads::kExported) return exported;
+  return inference_graph(model, Head::kBoth, branches_of(options.layout),
+                         {1, options.image_height, options.image_width});
+}
+
+// Of a model quantized with both heads, the head that is written.
+void keep_exported(quant::QuantizationResult& quantized, Head head) {
+  quantized.graph = graph::keep_head(quantized.graph, head);
+  std::erase_if(quantized.layers, [&](const quant::LayerReport& layer) {
+    return !quantized.graph.quantization.contains(layer.conv);
+  });
 }
 
 quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::Graph& reference,
@@ -110,7 +127,12 @@ quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::
     }
     quant::QuantizeOptions settings = quant_options(options);
     settings.state = &state;
-    return quant::quantize(reference, config, images, settings, progress);
+    quant::QuantizationResult quantized =
+        quant::quantize(tuned_graph(model, reference, options), config, images, settings, progress);
+    if (options.tuned_heads == TunedHeads::kBoth) {
+      keep_exported(quantized, quantized_head(model, options.head));
+    }
+    return quantized;
   }
   // The reference preset looks at the weights before batch norms are folded.
   graph::Graph whole = model.graph;
@@ -130,6 +152,9 @@ void check_options(const QuantizeOptions& options) {
   }
   if (options.bit_budget.given() && !has_source(options.calibration)) {
     fail_usage("bits by layer are chosen on images: name a list file or a folder (--calib)");
+  }
+  if (options.tuned_heads == TunedHeads::kBoth && options.config.preset != quant::Preset::kNone) {
+    fail_usage("the reference preset takes no heads to tune");
   }
   check_layout(options);
   if (needs_images(options.config) && !has_source(options.calibration)) {
@@ -182,6 +207,17 @@ nlohmann::ordered_json layer_json(const quant::LayerReport& layer) {
 }
 
 }  // namespace
+
+TunedHeads parse_tuned_heads(std::string_view name) {
+  for (const TunedHeads heads : {TunedHeads::kExported, TunedHeads::kBoth}) {
+    if (name == tuned_heads_name(heads)) return heads;
+  }
+  fail_usage("unknown heads to tune '{}': exported or both", name);
+}
+
+std::string_view tuned_heads_name(TunedHeads heads) {
+  return heads == TunedHeads::kBoth ? "both" : "exported";
+}
 
 void check_layout(const QuantizeOptions& options) {
   if (options.layout != onnx::Layout::kDeploy) return;

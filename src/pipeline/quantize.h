@@ -23,11 +23,20 @@
 // LibTorch.
 namespace yoloquant::pipeline {
 
+// Which heads a model has while it is quantized.
+enum class TunedHeads : uint8_t {
+  kExported,  // the one that is written
+  kBoth,      // both, so that what they share serves both; then one is written
+};
+TunedHeads parse_tuned_heads(std::string_view name);  // "exported", "both"; Error (usage)
+std::string_view tuned_heads_name(TunedHeads heads);
+
 struct QuantizeOptions {
   // Scheme, preset, method, defaults and layer rules. Read from YAML with quant::read_config, or
   // set `config.scheme = quant::parse_scheme("w8a8")` and so on.
   quant::QuantizationConfig config;
   graph::Head head = graph::Head::kOneToMany;
+  TunedHeads tuned_heads = TunedHeads::kExported;
 
   // Bits of weights by layer within a budget, chosen by sensitivity before quantization; rules that
   // set bits keep the upper hand.

@@ -38,6 +38,7 @@ void emit_quantize(YAML::Emitter& out, const QuantizeOptions& o) {
   out << YAML::Key << "calib_images" << YAML::Value << o.calibration.images;
   out << YAML::Key << "calib_seed" << YAML::Value << o.calibration.seed;
   out << YAML::Key << "effort" << YAML::Value << std::string(quant::effort_name(o.effort));
+  out << YAML::Key << "tuned_heads" << YAML::Value << std::string(tuned_heads_name(o.tuned_heads));
   out << YAML::Key << "seed" << YAML::Value << o.seed;
   out << YAML::Key << "layout" << YAML::Value << std::string(onnx::layout_name(o.layout));
   out << YAML::Key << "opset" << YAML::Value << o.opset;

@@ -104,6 +104,7 @@ Stage quantize_stage(const RunPlan& plan, const PlannedVariant& variant, RunMode
                    {"config", quant::config_yaml(options.config)},
                    {"head", graph::head_name(options.head)},
                    {"effort", quant::effort_name(options.effort)},
+                   {"tuned_heads", tuned_heads_name(options.tuned_heads)},
                    {"seconds", finite_or_null(options.seconds)},
                    {"seed", options.seed},
                    {"layout", onnx::layout_name(options.layout)},

@@ -52,34 +52,11 @@ at::Tensor signs_like(const at::Tensor& x, Random& random) {
       .to(x.device(), /*non_blocking=*/false, /*copy=*/true);
 }
 
-}  // namespace
-
-WatchedValues watched_values(const graph::Graph& graph) {
-  if (graph.outputs.size() == 1) {
-    if (const auto head = graph::detection_logits(graph, graph.outputs[0])) {
-      return {true, {head->boxes, head->classes}, {"boxes", "classes"}};
-    }
-  }
-  WatchedValues watched{.detection = false, .values = graph.outputs, .names = {}};
-  for (const graph::ValueId output : graph.outputs) {
-    watched.names.push_back(graph.values[output].name);
-  }
-  return watched;
-}
-
-at::Tensor harm_probe(const WatchedValues& watched, const std::vector<at::Tensor>& values,
+// harm_probe of one detection head.
+at::Tensor head_probe(const at::Tensor& box_logits, const at::Tensor& class_logits,
                       Random& random) {
-  if (!watched.detection) {
-    at::Tensor total = at::zeros({}, values.at(0).options());
-    for (const at::Tensor& value : values) {
-      const double power = square_sum(value.detach());
-      if (power > 0)
-        total = total.add(at::mul(value, signs_like(value, random)).sum().div(std::sqrt(power)));
-    }
-    return total;
-  }
-  const at::Tensor boxes = values.at(0).detach();
-  const at::Tensor p = at::sigmoid(values.at(1).detach());
+  const at::Tensor boxes = box_logits.detach();
+  const at::Tensor p = at::sigmoid(class_logits.detach());
   const at::Tensor counts = at::ge(p, kLeastProbability);
   // The curvature is p (1 - p), but errors of a sure class are not small: when its logit falls by
   // much, the divergence is nearer to p times the fall.
@@ -92,9 +69,46 @@ at::Tensor harm_probe(const WatchedValues& watched, const std::vector<at::Tensor
   const at::Tensor along = at::mul(root, signs).sum(at::IntArrayRef({1}), /*keepdim=*/true);
   const at::Tensor box_root =
       root.mul(signs.sub(root.mul(along))).mul_(at::sqrt(weight).unsqueeze(1).unsqueeze(1));
-  return at::mul(values[0], box_root)
+  return at::mul(box_logits, box_root)
       .sum()
-      .add(at::mul(values[1], class_root.mul(signs_like(p, random))).sum());
+      .add(at::mul(class_logits, class_root.mul(signs_like(p, random))).sum());
+}
+
+}  // namespace
+
+WatchedValues watched_values(const graph::Graph& graph) {
+  WatchedValues heads{.detection = true, .values = {}, .names = {}};
+  WatchedValues outputs{.detection = false, .values = graph.outputs, .names = {}};
+  for (const graph::ValueId output : graph.outputs) {
+    const std::string& name = graph.values[output].name;
+    outputs.names.push_back(name);
+    const auto head = graph::detection_logits(graph, output);
+    if (!head) {
+      heads.detection = false;
+      continue;
+    }
+    const std::string prefix = graph.outputs.size() > 1 ? name + "." : "";
+    heads.values.insert(heads.values.end(), {head->boxes, head->classes});
+    heads.names.insert(heads.names.end(), {prefix + "boxes", prefix + "classes"});
+  }
+  return heads.detection ? heads : outputs;
+}
+
+at::Tensor harm_probe(const WatchedValues& watched, const std::vector<at::Tensor>& values,
+                      Random& random) {
+  at::Tensor total = at::zeros({}, values.at(0).options());
+  if (watched.detection) {
+    for (size_t i = 0; i < values.size(); i += 2) {
+      total = total.add(head_probe(values[i], values.at(i + 1), random));
+    }
+    return total;
+  }
+  for (const at::Tensor& value : values) {
+    const double power = square_sum(value.detach());
+    if (power > 0)
+      total = total.add(at::mul(value, signs_like(value, random)).sum().div(std::sqrt(power)));
+  }
+  return total;
 }
 
 double OutputHarm::box_harm() const { return weight_ > 0 ? box_ / weight_ : 0; }
@@ -132,16 +146,18 @@ void OutputHarm::add(const OutputHarm& other) {
 struct HarmMeter::Reference {
   at::Tensor value;
   double power = 0;
-  // Of the class logits.
-  at::Tensor logits;
+};
+
+// The float model's side of one detection head.
+struct HarmMeter::Head {
+  at::Tensor logits;  // of the classes
   at::Tensor probability;
   at::Tensor softplus;
-  double weight = 0;
-  // Of the box logits: anchor points that count, and there weight [n] and log-probabilities
-  // [bins, 4, n].
+  // Anchor points that count, and there weight [n] and log-probabilities [bins, 4, n].
   at::Tensor anchors;
   at::Tensor anchor_weight;
   at::Tensor log_probability;
+  double weight = 0;
 };
 
 namespace {
@@ -154,27 +170,25 @@ at::Tensor log_probabilities(const at::Tensor& boxes, const at::Tensor& anchors)
 
 }  // namespace
 
-HarmMeter::HarmMeter(const WatchedValues& watched, const std::vector<at::Tensor>& reference)
-    : watched_(watched) {
+HarmMeter::HarmMeter(const WatchedValues& watched, const std::vector<at::Tensor>& reference) {
   const c10::InferenceMode guard;
   for (const at::Tensor& value : reference) {
     const double power = square_sum(value);
     if (!std::isfinite(power)) fail("the float model's outputs are not finite");
-    Reference& entry = references_.emplace_back();
-    entry.value = value;
-    entry.power = power;
+    references_.push_back({.value = value, .power = power});
   }
   if (!watched.detection) return;
-  Reference& boxes = references_.at(0);
-  Reference& classes = references_.at(1);
-  classes.logits = floored(classes.value);
-  classes.probability = at::sigmoid(classes.logits);
-  classes.softplus = at::softplus(classes.logits);
-  const at::Tensor score = std::get<0>(classes.probability.max(1)).flatten();  // [N * A]
-  boxes.anchors = at::nonzero(at::ge(score, kLeastWeight)).flatten();
-  boxes.anchor_weight = score.index_select(0, boxes.anchors);
-  boxes.log_probability = log_probabilities(boxes.value, boxes.anchors);
-  boxes.weight = sum_of(boxes.anchor_weight);
+  for (size_t i = 0; i < reference.size(); i += 2) {
+    Head& head = heads_.emplace_back();
+    head.logits = floored(reference.at(i + 1));
+    head.probability = at::sigmoid(head.logits);
+    head.softplus = at::softplus(head.logits);
+    const at::Tensor score = std::get<0>(head.probability.max(1)).flatten();  // [N * A]
+    head.anchors = at::nonzero(at::ge(score, kLeastWeight)).flatten();
+    head.anchor_weight = score.index_select(0, head.anchors);
+    head.log_probability = log_probabilities(reference[i], head.anchors);
+    head.weight = sum_of(head.anchor_weight);
+  }
 }
 
 HarmMeter::~HarmMeter() = default;
@@ -182,26 +196,26 @@ HarmMeter::~HarmMeter() = default;
 OutputHarm HarmMeter::compare(const std::vector<at::Tensor>& values) const {
   const c10::InferenceMode guard;
   OutputHarm harm;
-  harm.detection_ = watched_.detection;
+  harm.detection_ = !heads_.empty();
   for (size_t i = 0; i < references_.size(); ++i) {
     harm.error_.push_back(square_sum(at::sub(values.at(i), references_[i].value)));
     harm.power_.push_back(references_[i].power);
   }
-  if (!watched_.detection) return harm;
-  const Reference& boxes = references_[0];
-  const Reference& classes = references_[1];
-  // KL of two yes-or-no distributions with logits x and y: softplus(y) - softplus(x) - p (y - x).
-  const at::Tensor logits = floored(values[1]);
-  const at::Tensor shift = at::mul(classes.probability, at::sub(logits, classes.logits));
-  // Not negative but for rounding.
-  harm.class_ = std::max(sum_of(at::softplus(logits).sub_(classes.softplus).sub_(shift)), 0.0);
-  if (boxes.anchors.numel() > 0) {
-    const at::Tensor log_q = log_probabilities(values[0], boxes.anchors);
-    const at::Tensor ratio = at::sub(boxes.log_probability, log_q);
-    const at::Tensor divergence = at::sum(at::mul(boxes.log_probability.exp(), ratio), {0});
-    harm.box_ = std::max(sum_of(at::mul(divergence.mean(0), boxes.anchor_weight)), 0.0);
+  for (size_t i = 0; i < heads_.size(); ++i) {
+    const Head& head = heads_[i];
+    // KL of two yes-or-no distributions with logits x and y: softplus(y) - softplus(x) - p (y - x).
+    const at::Tensor logits = floored(values[2 * i + 1]);
+    const at::Tensor shift = at::mul(head.probability, at::sub(logits, head.logits));
+    // Not negative but for rounding.
+    harm.class_ += std::max(sum_of(at::softplus(logits).sub_(head.softplus).sub_(shift)), 0.0);
+    if (head.anchors.numel() > 0) {
+      const at::Tensor log_q = log_probabilities(values[2 * i], head.anchors);
+      const at::Tensor ratio = at::sub(head.log_probability, log_q);
+      const at::Tensor divergence = at::sum(at::mul(head.log_probability.exp(), ratio), {0});
+      harm.box_ += std::max(sum_of(at::mul(divergence.mean(0), head.anchor_weight)), 0.0);
+    }
+    harm.weight_ += head.weight;
   }
-  harm.weight_ = boxes.weight;
   return harm;
 }
 

@@ -14,12 +14,14 @@ class Tensor;
 // How far a changed model is from the float one, where it matters to its detections.
 namespace yoloquant::quant {
 
-// The values of a graph that are compared: for a YOLO detection head the logits before they are
+// The values of a graph that are compared: for YOLO detection heads the logits before they are
 // decoded (graph/detection_head.h).
 struct WatchedValues {
   bool detection = false;
-  std::vector<graph::ValueId> values;  // boxes [N, bins, 4, A] and classes [N, C, A]; or outputs
-  std::vector<std::string> names;      // "boxes", "classes"; or the outputs' names
+  // Of each head in turn boxes [N, bins, 4, A] and classes [N, C, A]; or the outputs.
+  std::vector<graph::ValueId> values;
+  // "boxes", "classes", of several heads "one2one.boxes" and so on; or the outputs' names.
+  std::vector<std::string> names;
 };
 WatchedValues watched_values(const graph::Graph& graph);
 
@@ -30,8 +32,9 @@ WatchedValues watched_values(const graph::Graph& graph);
 at::Tensor harm_probe(const WatchedValues& watched, const std::vector<at::Tensor>& values,
                       Random& random);
 
-// Sums over images. For a detection head, with p and q the float and the changed model's
-// class probabilities, at least .01, and w(a) = max_c p(a, c) of an anchor point, 0 below .011:
+// Sums over images, and over heads. For a detection head, with p and q the float and the changed
+// model's class probabilities, at least .01, and w(a) = max_c p(a, c) of an anchor point, 0 below
+// .011:
 //   class_harm = sum_{a, c} KL(p(a, c) || q(a, c)), each class a yes or no;
 //   box_harm   = sum_a w(a) * mean over the four sides of KL(p_side(a) || q_side(a));
 //   weight     = sum_a w(a): the detections that the float model expects.
@@ -71,8 +74,9 @@ class HarmMeter {
 
  private:
   struct Reference;
-  const WatchedValues& watched_;
+  struct Head;
   std::vector<Reference> references_;
+  std::vector<Head> heads_;
 };
 
 }  // namespace yoloquant::quant

@@ -119,11 +119,13 @@ TeacherLoss teacher_loss(const TeacherTaps& taps, const std::vector<at::Tensor>&
   if (taps.head.detection) {
     const double images = static_cast<double>(s[count].size(0)) *
                           static_cast<double>(image_pixels) / kReferencePixels;
-    head = class_loss(s[count + 1], t[count + 1]).div(4 * images);
-    head = head.add(box_loss(s[count], t[count], t[count + 1]).div(2 * images));
-    for (size_t i = count; i < s.size(); ++i) {
+    for (size_t i = count; i < s.size(); i += 2) {
+      head = head.add(class_loss(s[i + 1], t[i + 1]).div(4 * images));
+      head = head.add(box_loss(s[i], t[i], t[i + 1]).div(2 * images));
       head = head.add(over_variance(s[i], t[i]).mul(kLevels));
+      head = head.add(over_variance(s[i + 1], t[i + 1]).mul(kLevels));
     }
+    head = head.div(static_cast<double>(s.size() - count) / 2);
   } else {
     for (size_t i = count; i < s.size(); ++i) head = head.add(relative_error(s[i], t[i]));
   }

@@ -29,9 +29,9 @@ struct TeacherLoss {
 //   relative squared error of the features
 //   + binary cross-entropy against the teacher's class scores (less its entropy)
 //   + KL divergence of the box side distributions, weighted by the teacher's confidence
-//   + squared error of all logits over the teacher's variance.
-// Without a detection head the last three are the relative squared error of the outputs. Values in
-// the order of taps.values().
+//   + squared error of all logits over the teacher's variance,
+// the last three as a mean over the detection heads. Without such heads they are the relative
+// squared error of the outputs. Values in the order of taps.values().
 TeacherLoss teacher_loss(const TeacherTaps& taps, const std::vector<at::Tensor>& student,
                          const std::vector<at::Tensor>& teacher, int64_t image_pixels);
 

@@ -9,6 +9,7 @@
 #include "checkpoint/python_script.h"
 #include "checkpoint/torch_archive.h"
 #include "checkpoint/value_text.h"
+#include "support/error_of.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
 
@@ -21,12 +22,7 @@ using yoloquant::test::shared_data;
 using yoloquant::test::TemporaryFolder;
 
 std::string error_of(const std::filesystem::path& path) {
-  try {
-    read(path);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return yoloquant::test::error_of([&] { read(path); });
 }
 
 void expect_same_tensors(const TensorMap& a, const TensorMap& b) {

@@ -7,6 +7,7 @@
 #include "checkpoint/python_script.h"
 #include "checkpoint/torch_archive.h"
 #include "checkpoint/value_text.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 
 namespace yoloquant::checkpoint {
@@ -108,13 +109,10 @@ class PythonWrites : public ::testing::Test {
   }
   static std::filesystem::path file(const std::string& name) { return *folder_ / name; }
   static std::string error_of(const std::string& name) {
-    try {
+    return yoloquant::test::error_of([&] {
       Value value = read_torch_file(file(name));
       load_tensors(value);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+    });
   }
 
   static void plain_values_in_all_protocols();

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/pickle_bytes.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 
 namespace yoloquant::checkpoint {
@@ -26,12 +27,7 @@ Safetensors example() {
 }
 
 std::string error_of(const std::string& bytes) {
-  try {
-    read_safetensors_bytes(test::bytes_of(bytes));
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return yoloquant::test::error_of([&] { read_safetensors_bytes(test::bytes_of(bytes)); });
 }
 
 TEST(Safetensors, RoundTrip) {

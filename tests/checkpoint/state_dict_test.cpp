@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "support/error_of.h"
 
 namespace yoloquant::checkpoint {
 namespace {
@@ -21,12 +22,7 @@ Value module_with(Entries parameters, Entries children, Entries more = {}) {
 }
 
 std::string error_of(const Value& module) {
-  try {
-    state_dict_of_module(module);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return yoloquant::test::error_of([&] { state_dict_of_module(module); });
 }
 
 TEST(StateDict, ParametersThenPersistentBuffersThenChildren) {

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "support/error_of.h"
 
 namespace yoloquant::checkpoint {
 namespace {
@@ -30,12 +31,8 @@ std::vector<int32_t> load(size_t count, int64_t offset, const Shape& shape, cons
 }
 
 std::string error_of(int64_t offset, const Shape& shape, const Shape& strides) {
-  try {
-    const TensorView view(counting_storage(12), DType::kInt32, offset, shape, strides);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return yoloquant::test::error_of(
+      [&] { const TensorView view(counting_storage(12), DType::kInt32, offset, shape, strides); });
 }
 
 TEST(TensorView, Windows) {

@@ -10,6 +10,7 @@
 #include "checkpoint/pickle_writer.h"
 #include "checkpoint/small_archive.h"
 #include "checkpoint/value_text.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 
 namespace yoloquant::checkpoint {
@@ -39,12 +40,8 @@ Value read_archive(const std::string& archive) {
 }
 
 std::string error_of(const std::string& archive) {
-  try {
-    load_tensors(*std::make_unique<Value>(read_archive(archive)));
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return yoloquant::test::error_of(
+      [&] { load_tensors(*std::make_unique<Value>(read_archive(archive))); });
 }
 
 std::string storage(const std::string& type, const std::string& key, int count) {

@@ -7,19 +7,12 @@
 
 #include "checkpoint/pickle_scalars.h"
 #include "checkpoint/value_text.h"
+#include "support/error_of.h"
 
 namespace yoloquant::checkpoint {
 namespace {
 
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
+using yoloquant::test::error_of;
 TEST(Value, AccessorsNameBothKinds) {
   EXPECT_EQ(error_of([] { (void)Value(1).as_string(); }), "expected a string, found an integer");
   EXPECT_EQ(error_of([] { (void)Value::dict().items(); }), "expected a list, found a dict");

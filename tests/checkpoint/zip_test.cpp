@@ -8,6 +8,7 @@
 #include "checkpoint/pickle_bytes.h"
 #include "checkpoint/zip_archive.h"
 #include "checkpoint/zip_writer.h"
+#include "support/error_of.h"
 
 namespace yoloquant::checkpoint {
 namespace {
@@ -34,12 +35,7 @@ std::string contents_of(const std::string& archive, std::string_view name) {
 }
 
 std::string error_of(const std::string& archive, std::string_view name = "a/data.pkl") {
-  try {
-    contents_of(archive, name);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return yoloquant::test::error_of([&] { contents_of(archive, name); });
 }
 
 TEST(Crc32, KnownValues) {

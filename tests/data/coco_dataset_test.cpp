@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/json_stream.h"
+#include "support/error_of.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
 
@@ -39,12 +40,7 @@ class CocoFile : public testing::Test {
     return CocoDataset::read(folder_ / "a.json");
   }
   std::string message(const std::string& text) {
-    try {
-      read(text);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
+    return test::error_of([&] { read(text); });
   }
   test::TemporaryFolder folder_;
 };

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 
 namespace yoloquant::data {
@@ -20,12 +21,7 @@ class DataYamlFile : public testing::Test {
     return read_data_yaml(folder_ / "data.yaml");
   }
   std::string message(const std::string& text) {
-    try {
-      read(text);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
+    return test::error_of([&] { read(text); });
   }
   void touch(const fs::path& name) { write_file(folder_ / name, std::string_view("x")); }
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "support/error_of.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
 
@@ -21,12 +22,7 @@ class ImageListTest : public testing::Test {
   // Lists look at names only.
   void touch(const fs::path& name) { write_file(folder_ / name, std::string_view("x")); }
   std::string message(const fs::path& source) {
-    try {
-      read_image_list(source);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
+    return test::error_of([&] { read_image_list(source); });
   }
   test::TemporaryFolder folder_;
 };

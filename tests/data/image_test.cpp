@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "support/error_of.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
 
@@ -29,12 +30,7 @@ Image gradient(int width, int height) {
 std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 std::string message(const std::string& file) {
-  try {
-    decode_image(bytes(file), "x.jpg");
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
+  return test::error_of([&] { decode_image(bytes(file), "x.jpg"); });
 }
 
 TEST(Image, PngComesBackExactly) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.h"
+#include "support/error_of.h"
 
 namespace yoloquant::data {
 namespace {
@@ -10,12 +11,7 @@ namespace {
 using testing::HasSubstr;
 
 std::string message(std::string_view text, int classes = 3) {
-  try {
-    parse_yolo_labels(text, classes);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
+  return test::error_of([&] { parse_yolo_labels(text, classes); });
 }
 
 TEST(YoloLabels, RowsWithMarkEmptyLinesAndDuplicates) {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 
 namespace yoloquant::eval {
@@ -20,12 +21,7 @@ class DetectionsJson : public testing::Test {
     return read_detections(folder_ / "d.json");
   }
   std::string message(const std::string& text) {
-    try {
-      read(text);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
+    return test::error_of([&] { read(text); });
   }
   test::TemporaryFolder folder_;
 };

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "graph/passes.h"
 #include "model/model.h"
+#include "support/error_of.h"
 #include "support/shared_data.h"
 #include "support/temporary_folder.h"
 
@@ -24,12 +25,7 @@ head:
 )";
 
 std::string error_of(const std::string& yaml) {
-  try {
-    build(parse_definition(yaml, "test"), 64, 64);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return test::error_of([&] { build(parse_definition(yaml, "test"), 64, 64); });
 }
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {

@@ -10,6 +10,7 @@
 #include "onnx/clean.h"
 #include "onnx/metadata.h"
 #include "onnx/writer.h"
+#include "support/error_of.h"
 #include "support/models.h"
 #include "support/onnx_models.h"
 
@@ -28,12 +29,7 @@ std::map<std::string, int> counts(const Graph& graph) {
 }
 
 std::string error_of(const std::string& bytes) {
-  try {
-    read_bytes(bytes);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return test::error_of([&] { read_bytes(bytes); });
 }
 
 TEST(Reader, GivesTheGraphThatWasWritten) {

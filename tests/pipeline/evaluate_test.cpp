@@ -12,23 +12,16 @@
 #include "pipeline/export.h"
 #include "pipeline/predict.h"
 #include "pipeline/small_run.h"
+#include "support/error_of.h"
 #include "support/shared_data.h"
 
 namespace yoloquant::pipeline {
 namespace {
 
 using graph::Head;
+using test::error_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 class EvaluateTest : public testing::Test {
  protected:

@@ -9,25 +9,18 @@
 #include "onnx/metadata.h"
 #include "pipeline/export.h"
 #include "pipeline/small_run.h"
+#include "support/error_of.h"
 #include "support/shared_data.h"
 
 namespace yoloquant::pipeline {
 namespace {
 
 using graph::Head;
+using test::error_of;
 using testing::HasSubstr;
 
 LoadOptions small() {
   return {.seed = {}, .class_count = 3, .image_height = 64, .image_width = 96};
-}
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 // A plain-dict checkpoint of a definition's formula weights, without the definition.

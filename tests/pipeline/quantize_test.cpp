@@ -9,21 +9,14 @@
 #include "model/model.h"
 #include "pipeline/small_run.h"
 #include "pipeline/verify.h"
+#include "support/error_of.h"
 
 namespace yoloquant::pipeline {
 namespace {
 
 using graph::Head;
+using test::error_of;
 using testing::HasSubstr;
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 class QuantizeTest : public testing::Test {
  protected:
@@ -91,6 +84,30 @@ TEST_F(QuantizeTest, EndToEndAndHalfPrecision) {
   options_.head = Head::kOneToMany;
   options_.precision = onnx::Precision::kFloat16;
   EXPECT_GT(quantize("w8a16").check.initializer_bytes.at("int8"), 0);
+}
+
+// The ranges that serve both heads are others, the file is one head's all the same.
+TEST_F(QuantizeTest, BothHeadsTuned) {
+  options_.calibration.source = test::write_small_data(folder_ / "more", 1, 8) / "train2017";
+  options_.calibration.images = 8;
+  options_.verify_images = 0;
+  const QuantizeResult alone = quantize("w8a8");
+  options_.tuned_heads = TunedHeads::kBoth;
+  const QuantizeResult result = quantize("w8a8");
+  EXPECT_EQ(result.check.op_counts, alone.check.op_counts);
+  EXPECT_EQ(result.check.metadata.at("yoloquant.head"), "one2many");
+  ASSERT_EQ(result.layers.size(), alone.layers.size());
+  int changed = 0;
+  for (size_t i = 0; i < alone.layers.size(); ++i) {
+    EXPECT_EQ(result.layers[i].conv, alone.layers[i].conv);
+    if (result.layers[i].input->scale != alone.layers[i].input->scale) ++changed;
+  }
+  EXPECT_GT(changed, 0);
+  options_.config.preset = quant::Preset::kReference;
+  EXPECT_THAT(error_of([&] { quantize("w8a8"); }), HasSubstr("reference preset"));
+  options_.config.preset = quant::Preset::kNone;
+  options_.head = Head::kBoth;
+  EXPECT_THAT(error_of([&] { quantize("w8a8"); }), HasSubstr("choose one head"));
 }
 
 TEST_F(QuantizeTest, ReferencePreset) {

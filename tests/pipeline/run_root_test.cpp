@@ -7,24 +7,17 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 
 namespace yoloquant::pipeline {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 
 JournalEntry entry(const std::string& stage, const std::string& key) {
   return {stage, key, {{"a.txt", "00"}}, 1.5};
-}
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TEST(RunRoot, KeepsItsJournal) {

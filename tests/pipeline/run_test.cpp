@@ -17,21 +17,14 @@
 #include "pipeline/demo.h"
 #include "pipeline/run_root.h"
 #include "pipeline/small_run.h"
+#include "support/error_of.h"
 
 namespace yoloquant::pipeline {
 namespace {
 
+using test::error_of;
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 size_t journal_lines(const fs::path& root) {
   const fs::path journal = root / "journal.jsonl";

@@ -28,9 +28,9 @@ inline std::filesystem::path write_small_definition(const std::filesystem::path&
 }
 
 inline std::filesystem::path write_small_data(const std::filesystem::path& folder,
-                                              int val_images = 3) {
+                                              int val_images = 3, int train_images = 4) {
   data::ShapesOptions options;
-  options.train_images = 4;
+  options.train_images = train_images;
   options.val_images = val_images;
   options.width = 96;
   options.height = 80;

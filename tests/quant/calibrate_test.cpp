@@ -13,26 +13,18 @@
 #include "exec/executor.h"
 #include "quant/activation_range.h"
 #include "small_graph.h"
+#include "support/error_of.h"
 
 namespace yoloquant::quant {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 
 const std::vector<std::string> kConvs{"stem.conv", "left.conv", "right.conv", "last.conv"};
 
 ActivationStatistics observe(CalibrationData& images, const CalibrationOptions& options) {
   return observe_activations(small_graph(), kConvs, images, options);
-}
-
-template <typename Body>
-std::string error_of(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Calibrate, SeesTheExactExtremesOfEachInput) {

@@ -1,5 +1,7 @@
 #include "quant/sensitivity.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/linspace.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -164,6 +166,27 @@ TEST(OutputHarm, WatchesTheLogitsOfADetectionHead) {
   const graph::Graph plain = small_graph();
   EXPECT_FALSE(watched_values(plain).detection);
   EXPECT_EQ(watched_values(plain).values, plain.outputs);
+}
+
+TEST(OutputHarm, OfBothHeadsIsTheirSumPerExpectedDetection) {
+  const graph::Graph both = test::formula_graph("yolov10n", graph::Head::kBoth);
+  const WatchedValues watched = watched_values(both);
+  ASSERT_TRUE(watched.detection);
+  EXPECT_THAT(watched.names, ElementsAre("one2many.boxes", "one2many.classes", "one2one.boxes",
+                                         "one2one.classes"));
+  const WatchedValues one{.detection = true, .values = {0, 1}, .names = {"boxes", "classes"}};
+  const at::Tensor boxes = at::linspace(-1, 1, 1 * 16 * 4 * 5).view({1, 16, 4, 5});
+  const at::Tensor classes = at::linspace(-3, 2, 1 * 2 * 5).view({1, 2, 5});
+  const at::Tensor changed = classes.mul(0.5);
+  const OutputHarm single = HarmMeter(one, {boxes, classes}).compare({boxes, changed});
+  const HarmMeter meter(watched, {boxes, classes, boxes, classes});
+  const OutputHarm first = meter.compare({boxes, changed, boxes, classes});
+  const OutputHarm second = meter.compare({boxes, classes, boxes, changed});
+  EXPECT_GT(single.harm(), 0);
+  EXPECT_NEAR(first.harm(), single.harm() / 2, 1e-6);
+  EXPECT_NEAR(second.harm(), single.harm() / 2, 1e-6);
+  EXPECT_EQ(meter.compare({boxes.mul(2), changed, boxes.mul(2), changed}).relative_errors().size(),
+            4U);
 }
 
 }  // namespace

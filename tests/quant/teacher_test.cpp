@@ -32,8 +32,9 @@ TeacherOptions quick(int64_t steps) {
 // What the tests tune: a model rounded to nearest, its images, and the loss of both on new images.
 class TeacherTest : public testing::Test {
  protected:
-  TeacherTest()
-      : reference_(tiny_detector()), images_(model::formula_tensor("images", {16, 3, 64, 64})) {
+  explicit TeacherTest(graph::Head head = graph::Head::kOneToMany)
+      : reference_(tiny_detector(kTinyDetector, head)),
+        images_(model::formula_tensor("images", {16, 3, 64, 64})) {
     config_.scheme = parse_scheme("w4a8");
     start_ = quantize(reference_, config_, images_).graph;
   }
@@ -52,8 +53,9 @@ class TeacherTest : public testing::Test {
     return graph;
   }
 
-  double loss(const graph::Graph& graph) const {
-    const TeacherTaps taps = find_taps(reference_);
+  double loss(const graph::Graph& graph) const { return loss(graph, find_taps(reference_)); }
+
+  double loss(const graph::Graph& graph, const TeacherTaps& taps) const {
     MemoryCalibrationData unseen(model::formula_tensor("unseen", {4, 3, 64, 64}));
     const CropSource source(unseen, 0, 4);
     Random random(1);
@@ -142,6 +144,22 @@ TEST_F(TeacherTest, StopsWhenItsTimeIsOver) {
   TeacherOptions options = quick(1'000'000'000);
   options.seconds = 0.2;
   tune(options);  // returns
+}
+
+class TeacherOfBothHeadsTest : public TeacherTest {
+ protected:
+  TeacherOfBothHeadsTest() : TeacherTest(graph::Head::kBoth) {}
+};
+
+TEST_F(TeacherOfBothHeadsTest, EachComesCloserToTheFloatModel) {
+  const graph::Graph tuned = tune(quick(60));
+  const TeacherTaps all = find_taps(reference_);
+  ASSERT_EQ(all.head.values.size(), 4U);
+  for (const int head : {0, 1}) {
+    TeacherTaps one = all;
+    one.head.values = {all.head.values[2 * head], all.head.values[2 * head + 1]};
+    EXPECT_LT(loss(tuned, one), 0.8 * loss(start_, one)) << head;
+  }
 }
 
 TEST(TeacherTaps, OfADetectorAreItsModulesAndTheLogitsOfItsHead) {

@@ -17,11 +17,12 @@ head:
   - [[1, 2], 1, v10Detect, [nc]]
 )";
 
-// The inference graph of a definition with weights from formulas, one2many.
-inline graph::Graph tiny_detector(const char* definition = kTinyDetector) {
+// The inference graph of a definition with weights from formulas.
+inline graph::Graph tiny_detector(const char* definition = kTinyDetector,
+                                  graph::Head head = graph::Head::kOneToMany) {
   graph::Graph graph = model::build(model::parse_definition(definition, "tiny"), 64, 64);
   model::set_formula_parameters(graph);
-  return for_inference(graph, graph::Head::kOneToMany, graph::Branches::kKeep);
+  return for_inference(graph, head, graph::Branches::kKeep);
 }
 
 }  // namespace yoloquant::quant
