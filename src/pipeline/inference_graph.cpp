@@ -41,6 +41,10 @@ bool has_final_rows(const LoadedModel& model) {
          model.graph.metadata.head == graph::head_name(Head::kEndToEnd);
 }
 
+graph::Branches branches_of(onnx::Layout layout) {
+  return layout == onnx::Layout::kDeploy ? graph::Branches::kMerge : graph::Branches::kKeep;
+}
+
 void set_shape(graph::Graph& graph, const InferenceShape& shape) {
   Shape wanted = graph.values.at(static_cast<size_t>(graph.inputs.at(0))).shape;
   if (wanted.size() != 4) fail("the model's input is no image batch [N, 3, H, W]");

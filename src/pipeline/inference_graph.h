@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "graph/passes.h"
+#include "onnx/writer.h"
 #include "pipeline/load_model.h"
 
 // Internal to the layer.
@@ -27,6 +28,9 @@ graph::Head result_head(const LoadedModel& model, graph::Head wanted);
 // What is quantized and measured: the raw head, to which end2end only adds the selection; or a
 // file's final rows.
 graph::Head quantized_head(const LoadedModel& model, graph::Head wanted);
+
+// Layouts for speed take RepVGGDW's branches together, the others keep the definition's convs.
+graph::Branches branches_of(onnx::Layout layout);
 
 // Only the last part of it.
 void set_shape(graph::Graph& graph, const InferenceShape& shape);

@@ -40,11 +40,6 @@ bool has_source(const CalibrationListOptions& options) {
   return !options.source.empty() || !options.coco_root.empty();
 }
 
-// Layouts for speed take RepVGGDW's branches together, the others keep the definition's convs.
-graph::Branches branches_of(onnx::Layout layout) {
-  return layout == onnx::Layout::kDeploy ? graph::Branches::kMerge : graph::Branches::kKeep;
-}
-
 quant::QuantizeOptions quant_options(const QuantizeOptions& options) {
   quant::QuantizeOptions result;
   result.calibration.batch = options.batch;

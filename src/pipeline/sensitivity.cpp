@@ -51,7 +51,7 @@ class Measurement {
         options_(options),
         progress_(progress),
         head_(quantized_head(model, options.head)),
-        inference_(inference_graph(model, head_, graph::Branches::kKeep,
+        inference_(inference_graph(model, head_, branches_of(options.layout),
                                    {1, options.image_height, options.image_width})),
         watched_(quant::watched_values(inference_)),
         list_(choose_calibration_images(options.calibration)),
@@ -92,7 +92,8 @@ class Measurement {
       quant::VariantOptions wanted{.weight_bits = options_.bits,
                                    .activation_bits = {},
                                    .blocks = options_.blocks,
-                                   .calibration = calibration};
+                                   .calibration = calibration,
+                                   .seed = options_.seed};
       if (options_.activations) {
         std::ranges::copy_if(options_.bits, std::back_inserter(wanted.activation_bits),
                              [](int bits) { return bits >= quant::kMinActivationBits; });

@@ -9,6 +9,7 @@
 
 #include "base/progress.h"
 #include "graph/passes.h"
+#include "onnx/writer.h"
 #include "pipeline/calibration_list.h"
 #include "pipeline/load_model.h"
 #include "pipeline/mixed_precision.h"
@@ -25,9 +26,10 @@ struct SensitivityOptions {
   // measured.
   quant::QuantizationConfig config;
   graph::Head head = graph::Head::kOneToMany;
-  CalibrationListOptions calibration;  // ranges of activations, and methods
-  int64_t images = 16;                 // of these, on which layers are measured
-  std::vector<int> bits{3, 4, 6, 8};   // activations: those from 4
+  onnx::Layout layout = onnx::Layout::kQcdq;  // deploy has fewer convs
+  CalibrationListOptions calibration;         // ranges of activations, and methods
+  int64_t images = 16;                        // of these, on which layers are measured
+  std::vector<int> bits{3, 4, 6, 8};          // activations: those from 4
   bool activations = true;
   bool blocks = true;
   bool fidelity = true;

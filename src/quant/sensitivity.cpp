@@ -10,6 +10,7 @@
 #include "exec/convert.h"
 #include "exec/executor.h"
 #include "quant/nearest.h"
+#include "quant/range_choice.h"
 
 namespace yoloquant::quant {
 namespace {
@@ -102,22 +103,24 @@ std::map<int, Quantizations> weights_by_bits(const graph::Graph& inference,
 std::map<int, Quantizations> inputs_by_bits(const graph::Graph& inference,
                                             const QuantizationConfig& config,
                                             const std::vector<int>& bits, CalibrationData& images,
-                                            const CalibrationOptions& options, Progress& progress) {
+                                            const RangeChoiceOptions& options, Progress& progress) {
   std::map<int, Quantizations> result;
-  if (bits.empty()) return result;
   for (const int b : bits) {
     if (b < kMinActivationBits || b > kMaxActivationBits) {
       fail_usage("{} activation bits: {} to {} are supported", b, kMinActivationBits,
                  kMaxActivationBits);
     }
   }
-  graph::Graph annotated = inference;
-  const auto seen = calibrate_activations(
-      annotated, with_bits(config, Part::kActivations, bits.front()), images, options, progress);
   for (const int b : bits) {
-    annotated.quantization.clear();
-    annotate_inputs(annotated, with_bits(config, Part::kActivations, b), seen);
-    result.emplace(b, annotated.quantization);
+    graph::Graph annotated = inference;
+    const QuantizationConfig wanted = with_bits(config, Part::kActivations, b);
+    const ConvRanges ranges = choose_conv_ranges(inference, wanted, images, options, progress);
+    if (ranges.seen.empty()) {
+      calibrate_activations(annotated, wanted, images, options.calibration, progress);
+    } else {
+      annotate_inputs(annotated, ranges.config, ranges.seen);
+    }
+    result.emplace(b, std::move(annotated.quantization));
   }
   return result;
 }
@@ -202,7 +205,7 @@ std::vector<Variant> float_variants(const graph::Graph& inference, const Quantiz
   VariantList list(inference, config);
   const auto weights = weights_by_bits(inference, config, options.weight_bits, progress);
   const auto inputs = inputs_by_bits(inference, config, options.activation_bits, images,
-                                     options.calibration, progress);
+                                     {options.calibration, options.seed}, progress);
   list.add_convs(Part::kWeights, weights);
   if (options.blocks) list.add_blocks(Part::kWeights, weights);
   list.add_convs(Part::kActivations, inputs);

@@ -39,6 +39,7 @@ struct VariantOptions {
   std::vector<int> activation_bits{4, 6, 8};
   bool blocks = true;  // module paths with several convs below them, too
   CalibrationOptions calibration;
+  uint64_t seed = 0;  // of the choice of ranges
 };
 
 // Every conv and block with each of these bits, weights before activations, each part in execution

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "exec/executor.h"
 #include "quant/quantize.h"
+#include "quant/range_choice.h"
 #include "small_graph.h"
 #include "support/models.h"
 
@@ -121,6 +122,25 @@ TEST(Sensitivity, SkippedLayersAndBadBitsAreLeftOut) {
   EXPECT_THROW(float_variants(graph, parse_config("layers: [{match: '*', skip: true}]"), images,
                               on_cpu({4}, {})),
                Error);
+}
+
+TEST(Sensitivity, InputsAreMeasuredWithTheRangesThatQuantizationChooses) {
+  const graph::Graph graph = small_graph();
+  MadeImages images(kLeastImagesToChooseRanges, 32);
+  const QuantizationConfig config = parse_config("{scheme: w8a8}");
+  const auto variants = float_variants(graph, config, images, on_cpu({}, {8}));
+  const graph::Graph quantized =
+      quantize(graph, config, images, {.calibration = {.device = "cpu"}}).graph;
+  int compared = 0;
+  for (const Variant& variant : variants) {
+    if (variant.block) continue;
+    for (const auto& [conv, annotation] : variant.changes) {
+      EXPECT_EQ(annotation.input->scale, quantized.quantization.at(conv).input->scale) << conv;
+      EXPECT_EQ(annotation.input->zero_point, quantized.quantization.at(conv).input->zero_point);
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, 4);
 }
 
 TEST(Sensitivity, BlocksAreModulePathsWithSeveralConvs) {
