@@ -4,7 +4,8 @@
 Every side reads and letterboxes the same images, calibrates the inputs of all convs and, but for
 Brevitas, writes the quantized model. The sides take turns; printed are medians of wall seconds, CPU
 seconds and peak memory, with ratios to ours. Ours is the whole command, from checkpoint to QCDQ
-file; its comparison with ONNX Runtime is left out, as the others have none.
+file, with the means of extremes as ranges, as the others have them, and with ranges chosen by layer (the
+default); its comparison with ONNX Runtime is left out, as the others have none.
 
     scripts/bench.sh calibration --model yolov10n.pt --images calib100.txt \\
         [--ours build/release/bin/yoloquant] [--ort PYTHON] [--nncf PYTHON] [--brevitas PYTHON]
@@ -19,7 +20,7 @@ import argparse
 import os
 import tempfile
 
-from common import PEER_START, export_baseline, image_paths, measure, print_ratios
+from common import BREVITAS_START, PEER_START, export_baseline, image_list, measure, print_ratios
 
 ORT = PEER_START + """
 from onnxruntime.quantization import (CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType,
@@ -48,16 +49,9 @@ data = nncf.Dataset(paths, letterbox)
 quantized = nncf.quantize(core.read_model(model), data, subset_size=count)
 openvino.save_model(quantized, out)
 """
-BREVITAS = PEER_START + """
-import onnx
-import onnx2torch
-import torch
+BREVITAS = BREVITAS_START + """
 from brevitas.graph.calibrate import calibration_mode
-from brevitas.graph.quantize import layerwise_quantize
 from brevitas.quant import Int8WeightPerChannelFloat, ShiftedUint8ActPerTensorFloat
-import brevitas.nn as qnn
-torch.set_num_threads(threads)
-net = onnx2torch.convert(onnx.load(model)).eval()
 net = layerwise_quantize(net, compute_layer_map={torch.nn.Conv2d: (qnn.QuantConv2d, dict(
     weight_quant=Int8WeightPerChannelFloat, input_quant=ShiftedUint8ActPerTensorFloat,
     return_quant_tensor=False))})
@@ -80,36 +74,31 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        paths = image_paths(args.images, args.count)
-        listing = os.path.join(folder, "images.txt")
-        with open(listing, "w") as file:
-            file.write("\n".join(paths))
+        listing, count = image_list(args.images, args.count, os.path.join(folder, "images.txt"))
         baseline = os.path.join(folder, "float.onnx")
         export_baseline(args.ours, args.model, baseline)
         threads = str(args.threads)
-        commands = {"yoloquant": [
-            args.ours, "quantize", args.model, "--scheme", "w8a8", "--defaults",
-            "{activation_range: mean_minmax}", "--head", "one2many", "--calib", listing,
-            "--calib-images", str(len(paths)), "--verify-images", "0", "--threads", threads, "--quiet",
-            "--out", os.path.join(folder, "ours.onnx")]}
+        ours = [args.ours, "quantize", args.model, "--scheme", "w8a8", "--head", "one2many", "--calib", listing,
+                "--calib-images", str(count), "--verify-images", "0", "--threads", threads, "--quiet",
+                "--out", os.path.join(folder, "ours.onnx")]
+        commands = {"yoloquant": ours + ["--defaults", "{activation_range: mean_minmax}"],
+                    "ours, chosen": ours}
         for name, python, script, out in (("onnxruntime", args.ort, ORT, "ort.onnx"),
                                           ("nncf", args.nncf, NNCF, "nncf.xml"),
                                           ("brevitas", args.brevitas, BREVITAS, "none")):
             if python:
-                commands[name] = [python, "-c", script, baseline, listing, str(len(paths)),
+                commands[name] = [python, "-c", script, baseline, listing, str(count),
                                   os.path.join(folder, out), threads]
         results = {name: [] for name in commands}
         for _ in range(args.rounds):
             for name, command in commands.items():
                 results[name].append(measure(command, args.threads))
         tenth_result = None
-        if len(paths) >= 20:  # memory must not grow with the images
-            tenth = os.path.join(folder, "tenth.txt")
-            with open(tenth, "w") as file:
-                file.write("\n".join(paths[: len(paths) // 10]))
+        if count >= 20:  # memory must not grow with the images
+            tenth, _ = image_list(listing, count // 10, os.path.join(folder, "tenth.txt"))
             command = [tenth if part == listing else part for part in commands["yoloquant"]]
             tenth_result = measure(command, args.threads)
-    print("%d images, %d threads, medians of %d rounds" % (len(paths), args.threads, args.rounds))
+    print("%d images, %d threads, medians of %d rounds" % (count, args.threads, args.rounds))
     print_ratios(results)
     if tenth_result:
         print("ours with a tenth of the images: %.2f s, %.0f MiB" % (tenth_result["wall"], tenth_result["mib"]))

@@ -28,6 +28,17 @@ def letterbox(path):
                                cv2.BORDER_CONSTANT, value=(114, 114, 114))
     return np.ascontiguousarray(image[None, :, :, ::-1].transpose(0, 3, 1, 2), dtype=np.float32) / 255
 """
+# The same with the float model in Brevitas' hands: `graph` of the file, and `net`.
+BREVITAS_START = PEER_START + """
+import onnx
+import onnx2torch
+import torch
+from brevitas.graph.quantize import layerwise_quantize
+import brevitas.nn as qnn
+torch.set_num_threads(threads)
+graph = onnx.load(model)
+net = onnx2torch.convert(graph).eval()
+"""
 
 
 class Failed(SystemExit):
@@ -64,6 +75,14 @@ def image_paths(place, count):
             raise SystemExit("no image " + line)
         paths += found[:1]
     return paths[:count]
+
+
+def image_list(place, count, file):
+    """Writes the paths of these images to a list file; returns it and their number."""
+    paths = image_paths(place, count)
+    with open(file, "w") as out:
+        out.write("\n".join(paths))
+    return file, len(paths)
 
 
 def export_baseline(program, model, out, head="one2many"):

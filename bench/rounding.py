@@ -18,20 +18,12 @@ import argparse
 import os
 import tempfile
 
-from common import PEER_START, evaluate, export_baseline, image_paths, measure, print_ratios
+from common import BREVITAS_START, evaluate, export_baseline, image_list, measure, print_ratios
 
-BREVITAS = PEER_START + """
-import onnx
-import onnx2torch
-import torch
+BREVITAS = BREVITAS_START + """
 from brevitas.graph.calibrate import bias_correction_mode
 from brevitas.graph.gptq import gptq_mode
-from brevitas.graph.quantize import layerwise_quantize
 from brevitas.quant import Int8WeightPerChannelFloatMSE
-import brevitas.nn as qnn
-torch.set_num_threads(threads)
-graph = onnx.load(model)
-net = onnx2torch.convert(graph).eval()
 # Modules come in the order of the file's nodes.
 names = [name for name, module in net.named_modules() if isinstance(module, torch.nn.Conv2d)]
 nodes = [node for node in graph.graph.node if node.op_type == "Conv"]
@@ -78,13 +70,10 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        paths = image_paths(args.calib, args.images)
-        listing = os.path.join(folder, "images.txt")
-        with open(listing, "w") as file:
-            file.write("\n".join(paths))
+        listing, images = image_list(args.calib, args.images, os.path.join(folder, "images.txt"))
         baseline = os.path.join(folder, "float.onnx")
         export_baseline(args.ours, args.model, baseline)
-        count, threads = str(len(paths)), str(args.threads)
+        count, threads = str(images), str(args.threads)
         files = {"yoloquant": os.path.join(folder, "ours.onnx")}
         commands = {"yoloquant": [
             args.ours, "quantize", args.model, "--scheme", "w4a16", "--method", "gptq", "--head", "one2many",
@@ -98,7 +87,7 @@ def main():
         for _ in range(args.rounds):
             for name, command in commands.items():
                 results[name].append(measure(command, args.threads))
-        print("%d images, %d threads, medians of %d rounds" % (len(paths), args.threads, args.rounds))
+        print("%d images, %d threads, medians of %d rounds" % (images, args.threads, args.rounds))
         print_ratios(results)
         if args.coco:
             for name, file in [("float", baseline)] + list(files.items()):
