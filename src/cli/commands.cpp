@@ -12,6 +12,7 @@ std::vector<Command> command_table(const Runners& runners) {
           predict_command(runners.predict),
           run_command(runners.run),
           calib_command(),
+          shapes_command(runners.shapes),
           checkpoint_convert_command(),
           checkpoint_show_command(),
           onnx_check_command(),

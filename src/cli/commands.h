@@ -15,6 +15,7 @@ Command bench_command();
 Command predict_command(Runner<PredictArguments> runner);
 Command run_command(Runner<RunArguments> runner);
 Command calib_command();
+Command shapes_command(Runner<ShapesArguments> runner);
 Command checkpoint_convert_command();
 Command checkpoint_show_command();
 Command onnx_check_command();

@@ -4,6 +4,7 @@
 #include "cli/onnx_diff.h"
 #include "cli/predict_command.h"
 #include "cli/program.h"
+#include "cli/shapes_command.h"
 #include "cli/terminal.h"
 
 namespace yoloquant::cli {
@@ -76,6 +77,7 @@ Runners image_runners() {
   runners.eval = run_eval;
   runners.predict = run_predict;
   runners.onnx_diff = run_diff;
+  runners.shapes = run_shapes;
   return runners;
 }
 

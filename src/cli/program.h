@@ -10,6 +10,7 @@ namespace yoloquant::cli {
 struct EvalArguments;
 struct PredictArguments;
 struct DiffArguments;
+struct ShapesArguments;
 struct QuantizeArguments;
 struct SensitivityArguments;
 struct RunArguments;
@@ -21,6 +22,7 @@ struct Runners {
   Runner<EvalArguments> eval = nullptr;
   Runner<PredictArguments> predict = nullptr;
   Runner<DiffArguments> onnx_diff = nullptr;
+  Runner<ShapesArguments> shapes = nullptr;
   Runner<QuantizeArguments> quantize = nullptr;
   Runner<SensitivityArguments> sensitivity = nullptr;
   Runner<RunArguments> run = nullptr;

@@ -145,6 +145,7 @@ TEST(Commands, FixedNamesExist) {
       {"predict", {"out"}},
       {"run", {"coco", "schemes", "calib", "max-images", "out", "resume", "device", "seed"}},
       {"calib", {"count", "seed", "out"}},
+      {"shapes", {"out", "train-images", "val-images", "seed"}},
       {"checkpoint convert", {}},
       {"checkpoint show", {}},
       {"onnx check", {}},

@@ -132,6 +132,20 @@ TEST(Calib, DrawsBySeed) {
   EXPECT_NE(list("a.txt"), list("c.txt"));
 }
 
+TEST(Shapes, WritesADataSetOnce) {
+  const TemporaryFolder folder;
+  const std::string made = "shapes --train-images 3 --val-images 2 --width 64 --height 48 --out s";
+  EXPECT_EQ(yoloquant(made + " --json", folder.path()).json()["train_images"], 3);
+  const auto labels =
+      nlohmann::json::parse(read_file(folder / "s/annotations/instances_train2017.json"));
+  EXPECT_EQ(labels["images"].size(), 3U);
+  EXPECT_EQ(labels["categories"].size(), 6U);
+  EXPECT_EQ(yoloquant(made, folder.path()).status, 0);
+  const Outcome other = yoloquant(made + " --seed 1", folder.path());
+  EXPECT_EQ(other.status, 1);
+  EXPECT_THAT(other.err, HasSubstr("use another folder"));
+}
+
 TEST(Checkpoint, ShowsAndConvertsRealFiles) {
   YQ_REQUIRE_SHARED();
   const TemporaryFolder folder;
