@@ -38,7 +38,8 @@ struct Definition {
 Definition parse_definition(std::string_view yaml, const std::string& name,
                             const std::string& scale = "", int64_t class_count = 0);
 
-// Built-in definitions: "yolov10n.yaml" ... "yolov10x.yaml".
+// Built-in definitions: "yolov10n.yaml" ... "yolov10x.yaml", and "yolov10p.yaml", half as wide as
+// n.
 std::vector<std::string> builtin_definitions();
 
 // Reads a file, or the built-in definition of that name when there is no such file.

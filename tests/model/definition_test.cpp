@@ -66,7 +66,7 @@ TEST(Definition, ErrorsNameTheRow) {
 }
 
 TEST(Definition, FilesComeBeforeBuiltinsAndUnknownNamesGetASuggestion) {
-  EXPECT_EQ(builtin_definitions().size(), 6U);
+  EXPECT_EQ(builtin_definitions().size(), 7U);
   try {
     load_definition("yolov10q.yaml");
     FAIL();
