@@ -39,6 +39,30 @@ target_include_directories(yoloquant_torch SYSTEM INTERFACE
   "${_overlay}" "${YOLOQUANT_TORCH_ROOT}/include"
   "${YOLOQUANT_TORCH_ROOT}/include/torch/csrc/api/include")
 
+# Process groups: c10d's headers include gloo's, which the wheel lacks. Nothing of it is linked, it is
+# in libtorch_cpu.
+find_path(YOLOQUANT_GLOO_INCLUDE gloo/algorithm.h
+          PATHS "${YOLOQUANT_DEPS}/sysroot/usr/include" /usr/include NO_DEFAULT_PATH)
+if(NOT YOLOQUANT_GLOO_INCLUDE)
+  message(FATAL_ERROR "no headers of gloo in ${YOLOQUANT_DEPS}/sysroot: run ./scripts/setup.sh")
+endif()
+add_library(yoloquant_c10d INTERFACE)
+target_include_directories(yoloquant_c10d SYSTEM INTERFACE "${YOLOQUANT_GLOO_INCLUDE}")
+# NCCL is there when LibTorch was built for CUDA. Its headers and CUDA's come as wheels with torch's,
+# or with a toolkit.
+if(TARGET yoloquant_torch_torch_cuda)
+  file(GLOB _cuda_hints "${YOLOQUANT_SITE}/nvidia/*/include")
+  find_path(YOLOQUANT_NCCL_INCLUDE nccl.h PATHS ${_cuda_hints} /usr/local/cuda/include)
+  find_path(YOLOQUANT_CUDA_INCLUDE cuda_runtime_api.h PATHS ${_cuda_hints} /usr/local/cuda/include)
+  if(YOLOQUANT_NCCL_INCLUDE AND YOLOQUANT_CUDA_INCLUDE)
+    target_compile_definitions(yoloquant_c10d INTERFACE USE_C10D_NCCL)
+    target_include_directories(yoloquant_c10d SYSTEM INTERFACE
+      "${YOLOQUANT_NCCL_INCLUDE}" "${YOLOQUANT_CUDA_INCLUDE}")
+  else()
+    message(STATUS "no headers of NCCL and CUDA: training on several GPUs is left out")
+  endif()
+endif()
+
 # ---- ONNX messages, compiled from the onnx wheel's schema (lite runtime).
 find_package(Protobuf REQUIRED)
 set(_pb "${PROJECT_BINARY_DIR}/onnx_proto")

@@ -10,6 +10,7 @@ set -euo pipefail
 
 readonly DEPS="${YOLOQUANT_DEPS:-${XDG_CACHE_HOME:-$HOME/.cache}/yoloquant/deps}"
 readonly ORT_HEADER="$DEPS/sysroot/usr/include/onnxruntime/onnxruntime_cxx_api.h"
+readonly GLOO_HEADER="$DEPS/sysroot/usr/include/gloo/algorithm.h"
 readonly TORCH_VERSION=2.13.0 ORT_VERSION=1.31.1 ONNX_VERSION=1.23.2
 readonly PACKAGES=(
   g++ cmake ninja-build pkg-config python3 python3-venv unzip ccache mold git ca-certificates
@@ -104,39 +105,52 @@ apt_mirror() {
       /etc/apt/sources.list 2>/dev/null || true; } | head -n 1
 }
 
-# ONNX Runtime's headers come as a package only in newer releases of the distribution: unpacked,
-# never installed. An older API version works with the newer library.
-install_ort_headers() {
-  [ -n "${ONNXRUNTIME_ROOT:-}" ] && return 0
-  [ -f "$ORT_HEADER" ] && return 0
-  local mirror components suites key work id suite
+# Headers that are unpacked, never installed. ONNX Runtime's come as a package only in newer releases
+# of the distribution: an older API version works with the newer library. LibTorch contains gloo, but
+# not the headers that its own headers include; their package would bring a second gloo and MPI.
+install_headers() {
+  local newer own components key id work
   # shellcheck source=/dev/null
   id=$(. /etc/os-release && echo "$ID")
+  # shellcheck source=/dev/null
+  own=$(. /etc/os-release && echo "$VERSION_CODENAME")
   case "$id" in
-    debian) suites="trixie" components="main"
+    debian) newer="trixie" components="main"
       key=/usr/share/keyrings/debian-archive-keyring.gpg ;;
-    ubuntu) suites="resolute questing" components="main universe"
+    ubuntu) newer="resolute questing" components="main universe"
       key=/usr/share/keyrings/ubuntu-archive-keyring.gpg ;;
-    *) fail "unknown where $id keeps ONNX Runtime's headers: set ONNXRUNTIME_ROOT to a release" ;;
+    *) newer="" own="" components="" key="" ;;
   esac
-  mirror=$(apt_mirror)
-  [ -n "$mirror" ] || fail "no package mirror in /etc/apt: set ONNXRUNTIME_ROOT to a release"
-  say "unpacking ONNX Runtime's headers"
   work=$(mktemp -d)
-  for suite in $suites; do
-    fetch_ort_headers "$work/$suite" "$mirror" "$suite" "$components" "$key" && break
-  done
+  # shellcheck disable=SC2086  # several suites
+  [ -n "${ONNXRUNTIME_ROOT:-}" ] || unpack_package "$ORT_HEADER" libonnxruntime-dev $newer ||
+    fail "no package libonnxruntime-dev in \"$newer\": set ONNXRUNTIME_ROOT to a release"
+  [ -f /usr/include/gloo/algorithm.h ] || unpack_package "$GLOO_HEADER" libgloo-dev "$own" ||
+    fail "no package libgloo-dev in \"$own\": install gloo's headers in /usr/include/gloo"
   rm -rf "$work"
-  [ -f "$ORT_HEADER" ] ||
-    fail "no package libonnxruntime-dev in $suites of $mirror: set ONNXRUNTIME_ROOT to a release"
+}
+
+# unpack_package HEADER PACKAGE SUITE...: from the first suite that has it, unless HEADER is there.
+# Uses components, key and work of its caller.
+unpack_package() {
+  local header=$1 package=$2 mirror suite
+  shift 2
+  [ -f "$header" ] && return 0
+  mirror=$(apt_mirror)
+  [ -n "$mirror" ] || { say "no package mirror in /etc/apt"; return 1; }
+  say "unpacking the headers of $package"
+  for suite in "$@"; do
+    fetch_package "$work/$suite" "$mirror" "$suite" "$package" && break
+  done
+  [ -f "$header" ]
 }
 
 # Downloads with apt's own checks of signatures, but with lists and caches of its own.
-fetch_ort_headers() {
-  local work=$1 mirror=$2 suite=$3 components=$4 key=$5
+fetch_package() {
+  local work=$1 mirror=$2 suite=$3 package=$4
   mkdir -p "$work"/{parts,state/lists/partial,cache/archives/partial}
   printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n' \
-    "$mirror" "$suite" "$components" "$key" >"$work/parts/newer.sources"
+    "$mirror" "$suite" "$components" "$key" >"$work/parts/one.sources"
   cat >"$work/apt.conf" <<CONF
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "$work/parts";
@@ -146,8 +160,8 @@ Dir::Cache "$work/cache";
 APT::Sandbox::User "$(id -un)";
 CONF
   APT_CONFIG="$work/apt.conf" apt-get update -qq &&
-    (cd "$work" && APT_CONFIG="$work/apt.conf" apt-get download -qq libonnxruntime-dev) &&
-    dpkg -x "$work"/libonnxruntime-dev*.deb "$DEPS/sysroot"
+    (cd "$work" && APT_CONFIG="$work/apt.conf" apt-get download -qq "$package") &&
+    dpkg -x "$work/$package"*.deb "$DEPS/sysroot"
 }
 
 # One setup at a time in one folder: two clones may build at once.
@@ -163,5 +177,5 @@ install_system_packages "${PACKAGES[@]}"
   say "some tools of scripts/lint.sh are missing; builds are not affected"
 lock_deps
 install_wheels
-install_ort_headers
+install_headers
 say "ready (dependencies in $DEPS)"

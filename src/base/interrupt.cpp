@@ -34,6 +34,7 @@ void install_interrupt_handlers() {
 void request_interrupt(int signal) { requested_signal = signal; }
 void clear_interrupt() { requested_signal = 0; }
 bool interrupt_requested() { return requested_signal != 0; }
+int interrupt_signal() { return requested_signal; }
 
 void check_interrupt() {
   const int signal = requested_signal;

@@ -25,6 +25,7 @@ void install_interrupt_handlers();
 void request_interrupt(int signal);
 void clear_interrupt();
 bool interrupt_requested();
+int interrupt_signal();  // that requested it; 0: none did
 
 // Throws Interrupted when one was requested.
 void check_interrupt();
