@@ -36,9 +36,14 @@ constexpr double kLargest = 1e30;
 
 bool is_shown(double y) { return std::isfinite(y) && std::abs(y) < kLargest; }
 
-// About right for sans-serif fonts.
+// Of small text; about right for sans-serif fonts.
 double text_width(const std::string& text) {
-  return 0.58 * kSmall * static_cast<double>(text.size());
+  double width = 0;
+  for (const char c : text) {
+    const bool is_wide = c == 'm' || c == 'w' || c == 'M' || c == 'W';
+    width += is_wide ? 1.0 : c >= 'a' && c <= 'z' ? 0.55 : 0.68;
+  }
+  return width * kSmall;
 }
 
 struct Range {
@@ -53,26 +58,35 @@ struct Range {
   }
 };
 
+// Shared by all charts of a picture, so that what is below each other is of the same epoch.
+Range x_range(std::span<const Chart> charts) {
+  Range x;
+  for (const Chart& chart : charts) {
+    for (const Series& series : chart.series) {
+      for (const PicturePoint& point : series.points) x.widen(point.x);
+    }
+  }
+  if (x.low == x.high) x = {x.low - 1, x.high + 1, false};
+  return x;
+}
+
 class ChartPainter {
  public:
-  ChartPainter(Picture& picture, const Chart& chart, double left, double top)
+  ChartPainter(Picture& picture, const Chart& chart, const Range& x, double left, double top)
       : picture_(picture),
         chart_(chart),
         left_(left + kLeft),
         right_(left + kCellWidth - kRight),
         top_(top + kTop),
-        bottom_(top + kCellHeight - kBottom) {
-    Range x;
+        bottom_(top + kCellHeight - kBottom),
+        x_(x) {
     Range y;
     for (const Series& series : chart.series) {
       for (const PicturePoint& point : series.points) {
-        x.widen(point.x);
         if (is_shown(point.y)) y.widen(point.y);
       }
     }
     if (chart.from_zero) y.widen(0);
-    x_ = x;
-    if (x_.low == x_.high) x_ = {x_.low - 1, x_.high + 1, x_.empty};
     x_step_ = make_ticks(x_.low, x_.high, 6).step;
     if (chart.whole_x) x_step_ = std::max(x_step_, 1.0);
     y_ = make_ticks(y.low, y.high, 4);
@@ -154,9 +168,9 @@ class ChartPainter {
       const std::string& name = chart_.series[i].name;
       if (name.empty()) continue;
       caption(at, top_ - 10, Caption::Anchor::kEnd, name);
-      at -= text_width(name) + 6;
+      at -= text_width(name) + 9;
       stroke({{at - 16, top_ - 14}, {at, top_ - 14}}, color(i), 2.5);
-      at -= 28;
+      at -= 30;
     }
   }
 
@@ -202,8 +216,9 @@ Picture draw_charts(const std::string& title, std::span<const Chart> charts, int
       .width = kCellWidth * columns, .height = kHeader + kCellHeight * rows, .shapes = {}};
   picture.shapes.emplace_back(
       Caption{{kLeft, 26}, Caption::Anchor::kStart, title, 16, 0x222222, true});
+  const Range x = x_range(charts);
   for (int i = 0; i < count; ++i) {
-    ChartPainter(picture, charts[static_cast<size_t>(i)], kCellWidth * (i % columns),
+    ChartPainter(picture, charts[static_cast<size_t>(i)], x, kCellWidth * (i % columns),
                  kHeader + kCellHeight * (i / columns))
         .draw();
   }

@@ -31,7 +31,7 @@ struct Ticks {
 // Of a finite range low <= high, which it covers with at most `intervals` + 2 steps.
 Ticks make_ticks(double low, double high, int intervals);
 
-// The charts in rows of `columns`, under one title.
+// The charts in rows of `columns`, under one title and with one range of x.
 data::Picture draw_charts(const std::string& title, std::span<const Chart> charts, int columns);
 
 }  // namespace yoloquant::report

@@ -44,7 +44,8 @@ std::string title_of(std::span<const EpochRecord> epochs) {
   for (const EpochRecord& record : epochs) {
     if (record.map && (best == nullptr || *record.map > *best->map)) best = &record;
   }
-  std::string title = fmt::format("{} epochs", epochs.empty() ? 0 : epochs.back().epoch + 1);
+  const int64_t count = epochs.empty() ? 0 : epochs.back().epoch + 1;
+  std::string title = fmt::format("{} epoch{}", count, count == 1 ? "" : "s");
   if (best != nullptr) {
     title += fmt::format(", best mAP50-95 {:.4f} in epoch {}", *best->map, best->epoch + 1);
   }
@@ -58,7 +59,8 @@ std::vector<Chart> training_charts(std::span<const EpochRecord> epochs) {
   for (size_t part = 0; part < kLossColumns.size(); ++part) {
     charts.push_back(loss_chart(epochs, part));
   }
-  Chart detection{.title = "detection", .x_label = "epoch", .series = {}, .from_zero = true};
+  Chart detection{
+      .title = "precision and recall", .x_label = "epoch", .series = {}, .from_zero = true};
   detection.series.push_back(
       series_of("precision", epochs, [](const EpochRecord& r) { return r.precision; }));
   detection.series.push_back(

@@ -104,6 +104,8 @@ TEST(TrainingCurves, AreWrittenAsSvgAndPng) {
   const data::Image image = data::read_image(folder / "results.png");
   EXPECT_EQ(image.width, 2400);
   EXPECT_EQ(image.height, 2 * (44 + 3 * 260));
+  write_training_curves(folder / "one", epoch_records(1));
+  EXPECT_THAT(read_file(folder / "one.svg"), HasSubstr(">1 epoch, best mAP50-95 0.0000"));
   write_training_curves(folder / "empty", {});
   EXPECT_THAT(read_file(folder / "empty.svg"), HasSubstr(">0 epochs<"));
 }
