@@ -9,4 +9,5 @@ set(YOLOQUANT_RESTRICTED_HEADERS
   "protobuf|^google/protobuf/|onnx"
   "ONNX messages|^onnx(-ml)?\\.pb\\.h$|onnx"
   "ONNX Runtime|^(onnxruntime/.*/)?onnxruntime_|runtime"
-  "OpenCV|^opencv2/|data")
+  "OpenCV|^opencv2/|data"
+  "SQLite|^sqlite3|report")

@@ -12,6 +12,7 @@ readonly DEPS="${YOLOQUANT_DEPS:-${XDG_CACHE_HOME:-$HOME/.cache}/yoloquant/deps}
 readonly ORT_HEADER="$DEPS/sysroot/usr/include/onnxruntime/onnxruntime_cxx_api.h"
 readonly GLOO_HEADER="$DEPS/sysroot/usr/include/gloo/algorithm.h"
 readonly TORCH_VERSION=2.13.0 ORT_VERSION=1.31.1 ONNX_VERSION=1.23.2
+readonly TENSORBOARD_VERSION=2.21.0
 readonly PACKAGES=(
   g++ cmake ninja-build pkg-config python3 python3-venv unzip ccache mold git ca-certificates
   protobuf-compiler libprotobuf-dev
@@ -21,7 +22,7 @@ readonly PACKAGES=(
 )
 # Only for scripts/lint.sh; not every release has these names.
 readonly LINT_PACKAGES=(clang-format-19 clang-tidy-19 codespell shellcheck)
-# What the tests compare with: the real torch, onnx, onnxruntime and pycocotools in Python.
+# What the tests compare with: the real torch, onnx, onnxruntime, tensorboard and pycocotools in Python.
 readonly PYTHON_PACKAGES=(
   typing_extensions sympy networkx filelock fsspec jinja2 numpy protobuf ml_dtypes pycocotools
   flatbuffers packaging "setuptools>=77.0.3"
@@ -76,12 +77,15 @@ torch_lacks_libraries() {
 install_wheels() {
   local stamp="$DEPS/.wheels" want
   want="torch=${Torch_DIR:-$TORCH_VERSION} ort=${ONNXRUNTIME_ROOT:-$ORT_VERSION} \
-onnx=$ONNX_VERSION ${PYTHON_PACKAGES[*]}"
+onnx=$ONNX_VERSION tensorboard=$TENSORBOARD_VERSION ${PYTHON_PACKAGES[*]}"
   [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
   [ -x "$DEPS/bin/python" ] || python3 -m venv "$DEPS" || fail "cannot make a venv in $DEPS"
   say "installing Python packages into $DEPS (LibTorch is large: this can take minutes)"
   pip_install "${PYTHON_PACKAGES[@]}"
   pip_install --no-deps "onnx==$ONNX_VERSION"
+  # What reads event files needs little of what the server does.
+  pip_install --no-deps "tensorboard==$TENSORBOARD_VERSION" absl-py ||
+    say "no tensorboard: the test that reads event files with it will be skipped"
   if [ -z "${ONNXRUNTIME_ROOT:-}" ]; then
     if has_gpu; then
       pip_install --no-deps "onnxruntime-gpu==$ORT_VERSION" ||

@@ -7,10 +7,6 @@
 namespace yoloquant::data {
 namespace {
 
-cv::Scalar to_scalar(uint32_t rgb) {
-  return cv::Scalar(rgb & 0xFF, rgb >> 8 & 0xFF, rgb >> 16 & 0xFF);
-}
-
 // Black on light colours, white on dark ones (Rec. 601 luma).
 cv::Scalar text_color(uint32_t rgb) {
   const double luma = 0.299 * (rgb >> 16 & 0xFF) + 0.587 * (rgb >> 8 & 0xFF) + 0.114 * (rgb & 0xFF);
