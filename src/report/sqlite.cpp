@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <utility>
+
 #include "base/error.h"
 
 namespace yoloquant::report {
@@ -102,11 +104,11 @@ SqliteStatement& SqliteStatement::bind(const std::optional<double>& value) {
 
 void SqliteStatement::run() {
   const int parameters = sqlite3_bind_parameter_count(statement_.get());
-  if (bound_ != parameters) {
-    fail("{} values for the {} parameters of '{}'", bound_, parameters,
+  const int bound = std::exchange(bound_, 0);
+  if (bound != parameters) {
+    fail("{} values for the {} parameters of '{}'", bound, parameters,
          sqlite3_sql(statement_.get()));
   }
-  bound_ = 0;
   sqlite3_step(statement_.get());
   check(sqlite3_reset(statement_.get()));  // gives the status of the step
 }

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "base/error.h"
 #include "base/file.h"
+#include "base/random.h"
 #include "base/text.h"
 #include "report/training_records.h"
 #include "support/temporary_folder.h"
@@ -85,6 +88,30 @@ TEST(ResultsCsv, ClockOfAResumedTrainingMayStartAgain) {
   const auto epochs = read_text("epoch,time\n1,10\n2,22\n3,7\n");
   EXPECT_EQ(epochs[1].seconds, 12);
   EXPECT_EQ(epochs[2].seconds, 7);
+}
+
+TEST(ResultsCsv, BrokenTextIsReadOrIsAnError) {
+  const std::vector<EpochRecord> epochs{test::epoch_record(0), test::blind_epoch_record(1)};
+  const std::string whole = results_csv(epochs);
+  const yoloquant::test::TemporaryFolder folder;
+  Random random(1);
+  int errors = 0;
+  for (int round = 0; round < 300; ++round) {
+    std::string text = whole;
+    for (int i = 0; i < 3; ++i) {
+      text[random.below(text.size())] = static_cast<char>(random.below(256));
+    }
+    text.resize(text.size() - random.below(40));
+    std::ofstream(folder / "results.csv") << text;
+    try {
+      EXPECT_LE(read_results_csv(folder / "results.csv").size(), 3U);
+    } catch (const Error& error) {
+      ++errors;
+      EXPECT_THAT(error.what(), HasSubstr("results.csv: line "));
+    }
+  }
+  EXPECT_GT(errors, 0);
+  EXPECT_LT(errors, 300);
 }
 
 TEST(ResultsCsv, NamesTheLineOfAnError) {
