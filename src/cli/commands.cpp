@@ -11,6 +11,7 @@ std::vector<Command> command_table(const Runners& runners) {
           bench_command(),
           predict_command(runners.predict),
           run_command(runners.run),
+          sweep_command(),
           calib_command(),
           shapes_command(runners.shapes),
           checkpoint_convert_command(),

@@ -144,6 +144,7 @@ TEST(Commands, FixedNamesExist) {
       {"bench", {"runs"}},
       {"predict", {"out"}},
       {"run", {"coco", "schemes", "calib", "max-images", "out", "resume", "device", "seed"}},
+      {"sweep", {"out", "resume"}},
       {"calib", {"count", "seed", "out"}},
       {"shapes", {"out", "train-images", "val-images", "seed"}},
       {"checkpoint convert", {}},

@@ -146,5 +146,36 @@ TEST(Run, RealModelOnFourImages) {
               0.05);
 }
 
+TEST(Sweep, RunsEachCellInAProcessOfItsOwnAndGoesOn) {
+  const TinyExample& tiny = tiny_example();
+  const TemporaryFolder folder;
+  const auto write = [&](const std::string& grid) {
+    write_file(
+        folder / "sweep.yaml",
+        "command: run\noptions: {model: " + quoted(tiny.model) + ", coco: " + quoted(tiny.coco) +
+            ", imgsz: 64, schemes: [w8a16], max_images: 2, skip_latency: true, resamples: 0}\n"
+            "grid: {" +
+            grid + "}\n");
+  };
+  const auto sweep = [&] {
+    return yoloquant("sweep sweep.yaml --out out --resume --json", folder.path());
+  };
+  write("preset: [none, wrong]");
+  const Outcome first = sweep();
+  EXPECT_EQ(first.status, 1);
+  EXPECT_THAT(first.err, HasSubstr("1 of 2 runs failed"));
+  EXPECT_EQ(first.json()["cells"][0]["options"]["preset"], "none");
+  EXPECT_EQ(first.json()["cells"][1]["mAP_50_95"], nullptr);
+  EXPECT_TRUE(std::filesystem::exists(folder / "out/cells/preset=none/summary.md"));
+  write("preset: [none, reference]");
+  const auto journal = [&] { return read_file(folder / "out/journal.jsonl"); };
+  const std::string before = journal();
+  const Outcome second = sweep();
+  EXPECT_EQ(second.status, 0) << second.err;
+  EXPECT_TRUE(journal().starts_with(before));
+  EXPECT_EQ(second.json()["cells"].size(), 2U);
+  EXPECT_EQ(journal().find("preset=none", before.size()), std::string::npos);
+}
+
 }  // namespace
 }  // namespace yoloquant::test
