@@ -91,7 +91,11 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 
 class Job {
  public:
-  explicit Job(const LaunchOptions& options) : options_(options) {}
+  explicit Job(const LaunchOptions& options) : options_(options) {
+    if (options.log.empty()) return;
+    log_ = open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (log_ < 0) fail("{}: cannot be written: {}", options.log, std::strerror(errno));
+  }
   ~Job() {
     for (Rank& rank : ranks_) {
       if (rank.running) {
@@ -100,6 +104,7 @@ class Job {
       }
       if (rank.output >= 0) close(rank.output);
     }
+    if (log_ >= 0) close(log_);
   }
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
@@ -133,7 +138,8 @@ class Job {
     const std::vector<char*> arguments = pointers_to(command);
     const std::vector<char*> entries = pointers_to(variables);
     int ends[2] = {-1, -1};
-    if (environment.rank > 0 && pipe2(ends, O_CLOEXEC) != 0) {
+    const bool shown = environment.rank == 0 && log_ < 0;
+    if (!shown && pipe2(ends, O_CLOEXEC) != 0) {
       fail("cannot make a pipe for rank {}: {}", environment.rank, std::strerror(errno));
     }
     Rank& rank = ranks_.emplace_back();
@@ -160,7 +166,7 @@ class Job {
     for (Rank& rank : ranks_) read_output(rank);
   }
 
-  static void read_output(Rank& rank) {
+  void read_output(Rank& rank) const {
     char buffer[kKeptBytes];
     while (rank.output >= 0) {
       const ssize_t count = read(rank.output, buffer, sizeof buffer);
@@ -171,10 +177,22 @@ class Job {
         rank.output = -1;
         return;
       }
+      if (rank.number == 0) write_log(buffer, static_cast<size_t>(count));
       rank.written.append(buffer, static_cast<size_t>(count));
       if (rank.written.size() > kKeptBytes) {
         rank.written.erase(0, rank.written.size() - kKeptBytes);
       }
+    }
+  }
+
+  // A full disk is no reason to end the job: what is lost here is only its narration.
+  void write_log(const char* text, size_t size) const {
+    while (size > 0) {
+      const ssize_t count = write(log_, text, size);
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) return;
+      text += count;
+      size -= static_cast<size_t>(count);
     }
   }
 
@@ -216,21 +234,25 @@ class Job {
     }
   }
 
+  std::string name_of(const Rank& rank) const {
+    if (options_.processes == 1) return "the process";
+    return fmt::format("rank {} of {}", rank.number, options_.processes);
+  }
+
   [[noreturn]] void report(const Rank& rank) const {
     const std::string words = last_words(rank);
     if (WIFSIGNALED(rank.status)) {
       const int signal = WTERMSIG(rank.status);
-      fail("rank {} of {} was killed by signal {} ({}{}){}", rank.number, options_.processes,
-           signal, strsignal(signal), signal == SIGKILL ? "; out of memory?" : "", words);
+      fail("{} was killed by signal {} ({}{}){}", name_of(rank), signal, strsignal(signal),
+           signal == SIGKILL ? "; out of memory?" : "", words);
     }
     const int status = WEXITSTATUS(rank.status);
-    throw Error(fmt::format("rank {} of {} ended with status {}{}", rank.number, options_.processes,
-                            status, words),
+    throw Error(fmt::format("{} ended with status {}{}", name_of(rank), status, words),
                 status == 2 ? Error::Kind::kUsage : Error::Kind::kFailure);
   }
 
-  static std::string last_words(const Rank& rank) {
-    if (rank.number == 0) return "; what it wrote is above";
+  std::string last_words(const Rank& rank) const {
+    if (rank.number == 0 && log_ < 0) return "; what it wrote is above";
     std::string text = rank.written;
     std::ranges::replace(text, '\r', '\n');
     std::vector<std::string> lines;
@@ -247,6 +269,7 @@ class Job {
   }
 
   const LaunchOptions& options_;
+  int log_ = -1;
   std::vector<Rank> ranks_;       // reserved: failed_ points into it
   const Rank* failed_ = nullptr;  // the first
   Clock::time_point failed_at_;

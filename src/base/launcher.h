@@ -10,6 +10,8 @@ namespace yoloquant {
 struct LaunchOptions {
   std::vector<std::string> command;  // path of the program, then its arguments
   int processes = 2;
+  // File to which all is appended that rank 0 writes; "": it writes where this process writes.
+  std::string log;
   // When a rank has failed, the others have `notice` to find out and end by themselves. Then they
   // get SIGTERM, and SIGKILL when that has not ended them after `grace`.
   std::chrono::milliseconds notice{5000};
@@ -18,8 +20,8 @@ struct LaunchOptions {
 
 // Runs `command` once per rank, with the variables of rank_environment() set (a free port on
 // loopback) and, unless the caller's environment has them, OMP_NUM_THREADS (the CPUs divided) and
-// TORCH_CPP_LOG_LEVEL=ERROR. Rank 0 writes where this process writes; of the others only the last
-// lines are kept, for the error. No rank reads stdin.
+// TORCH_CPP_LOG_LEVEL=ERROR. Of what ranks write that is not shown only the last lines are kept,
+// for the error. No rank reads stdin.
 //
 // Returns when all ranks have ended with status 0. Throws
 //   Error that names the first rank that failed, its status or signal and the last lines it wrote

@@ -35,7 +35,6 @@ int run_sweep_command(const SweepArguments& arguments, Context& context) {
   pipeline::SweepRunOptions options;
   options.resume = arguments.resume;
   options.threads = context.threads();
-  options.quiet = context.json();
   options.say = [&](const std::string& line) { context.info("{}", line); };
   const pipeline::SweepResult result = pipeline::run_sweep(spec, arguments.out, options);
   context.result(pipeline::sweep_json(spec, result), pipeline::sweep_markdown(spec, result));

@@ -69,8 +69,8 @@ class Sweep {
       : spec_(spec), options_(options), root_(out, mode(out, options)) {
     if (options_.program.empty()) options_.program = fs::read_symlink("/proc/self/exe");
     if (!options_.launch) {
-      options_.launch = [](const std::vector<std::string>& command) {
-        launch_ranks({.command = command, .processes = 1});
+      options_.launch = [](const std::vector<std::string>& command, const std::string& log) {
+        launch_ranks({.command = command, .processes = 1, .log = log});
       };
     }
   }
@@ -167,13 +167,12 @@ class Sweep {
                                      folder.string(),
                                      "--threads",
                                      std::to_string(options_.threads)};
-    if (options_.quiet) command.emplace_back("--quiet");
     if (can_go_on(spec_, folder)) {
       command.emplace_back("--resume");
     } else {
       fs::remove_all(folder);  // what a run that came to nothing has left
     }
-    options_.launch(command);
+    options_.launch(command, folder.string() + ".log");
   }
 
   void say(const SweepCellResult& result) {

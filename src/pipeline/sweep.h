@@ -17,9 +17,10 @@ struct SweepRunOptions {
   std::filesystem::path program;  // that has the commands; "": this one
   bool resume = false;
   int threads = 0;  // of each cell; 0: all CPUs
-  bool quiet = false;
-  // Runs a command line and throws Error when it fails. For tests; null: launch_ranks.
-  std::function<void(const std::vector<std::string>&)> launch = nullptr;
+  // Runs a command line with its output appended to a file, and throws Error when it fails. For
+  // tests; null: launch_ranks.
+  std::function<void(const std::vector<std::string>& command, const std::string& log)> launch =
+      nullptr;
   std::function<void(const std::string&)> say = nullptr;  // a line when a cell has ended
 };
 
@@ -39,7 +40,8 @@ struct SweepResult {
   int64_t failed = 0;
 };
 
-// OUT/STAGE/CELL.yaml is a cell's configuration, OUT/STAGE/CELL/ its run; OUT/sweep.{md,csv,json}
+// OUT/STAGE/CELL.yaml is a cell's configuration, OUT/STAGE/CELL.log its output, OUT/STAGE/CELL/ its
+// run; OUT/sweep.{md,csv,json}
 // has a row a cell and is written anew after each. A cell that fails does not end the sweep. With
 // `resume` cells that are done are not repeated, and one that was interrupted goes on where its
 // command can. Throws Error when OUT holds another sweep.

@@ -54,6 +54,20 @@ TEST(LaunchRanks, OnlyRankZeroIsHeard) {
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "from 0\n");
 }
 
+TEST(LaunchRanks, ALogTakesWhatASingleProcessWrites) {
+  const test::TemporaryFolder folder;
+  LaunchOptions options = shell("seq 3000; echo wrong >&2; exit 3", 1);
+  options.log = (folder / "log").string();
+  testing::internal::CaptureStdout();
+  EXPECT_THAT(failure_of(options).what(),
+              AllOf(HasSubstr("the process ended with status 3"), HasSubstr("3000 | wrong")));
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_TRUE(read_file(folder / "log").starts_with("1\n2\n3\n"));
+  EXPECT_TRUE(read_file(folder / "log").ends_with("\n3000\nwrong\n"));
+  options.log = (folder / "no" / "log").string();
+  EXPECT_THAT(failure_of(options).what(), HasSubstr("cannot be written"));
+}
+
 TEST(LaunchRanks, AFailedRankIsNamedWithItsLastLines) {
   const Error error =
       failure_of(shell("test $RANK = 0 && exec sleep 60; seq 100000; printf 'half\\rwhole\\n\\n'; "

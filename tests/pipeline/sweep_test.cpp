@@ -34,7 +34,10 @@ class SweepTest : public testing::Test {
     SweepRunOptions options;
     options.program = "program";
     options.resume = resume;
-    options.launch = [this](const std::vector<std::string>& command) { stand_in(command); };
+    options.launch = [this](const std::vector<std::string>& command, const std::string& log) {
+      EXPECT_EQ(log, command.at(5) + ".log");
+      stand_in(command);
+    };
     options.say = [this](const std::string& line) { said_.push_back(line); };
     return run_sweep(spec, folder_ / "sweep", options);
   }
@@ -115,7 +118,7 @@ TEST(SweepOfRuns, TakesTheBestQuantizedFile) {
   const test::TemporaryFolder folder;
   SweepRunOptions options;
   options.program = "program";
-  options.launch = [](const std::vector<std::string>& command) {
+  options.launch = [](const std::vector<std::string>& command, const std::string&) {
     write_file(fs::path(command.at(5)) / "summary.json", R"({"variants": [
       {"method": "", "mAP_50_95": 0.5, "mAP_50": 0.7},
       {"method": "gptq", "mAP_50_95": 0.4, "mAP_50": 0.6},
