@@ -11,7 +11,7 @@ struct LaunchOptions {
   std::vector<std::string> command;  // path of the program, then its arguments
   int processes = 2;
   // File to which all is appended that rank 0 writes; "": it writes where this process writes.
-  std::string log;
+  std::string log = {};
   // When a rank has failed, the others have `notice` to find out and end by themselves. Then they
   // get SIGTERM, and SIGKILL when that has not ended them after `grace`.
   std::chrono::milliseconds notice{5000};
