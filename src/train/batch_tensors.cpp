@@ -35,14 +35,19 @@ at::Tensor images_on_device(std::span<const float> images, int64_t count, int64_
   return view<float>(images, {count, 3, size, size}, at::kFloat).to(c10::Device(device));
 }
 
-Targets targets_on_device(std::span<const data::BatchLabel> labels, int64_t size,
+Targets targets_on_device(std::span<const data::BatchLabel> labels, const BatchExtent& extent,
                           const std::string& device) {
   const auto count = static_cast<int64_t>(labels.size());
   std::vector<int64_t> image;
   std::vector<int64_t> label;
   std::vector<float> box;
-  const auto pixels = static_cast<float>(size);
+  const auto pixels = static_cast<float>(extent.size);
   for (const data::BatchLabel& object : labels) {
+    if (object.image < 0 || object.image >= extent.images || object.class_id < 0 ||
+        object.class_id >= extent.classes) {
+      fail("a label of class {} on image {}: the batch has {} images, the model {} classes",
+           object.class_id, object.image, extent.images, extent.classes);
+    }
     image.push_back(object.image);
     label.push_back(object.class_id);
     const float x = object.x * pixels;

@@ -19,8 +19,14 @@ at::Tensor images_on_device(const data::TrainBatch& batch, const std::string& de
 at::Tensor images_on_device(std::span<const float> images, int64_t count, int64_t size,
                             const std::string& device);
 
-// `size` is the input's, in pixels.
-Targets targets_on_device(std::span<const data::BatchLabel> labels, int64_t size,
+// Of `images` images with sides of `size` pixels, `classes` classes. Throws Error for a label of
+// another image or class.
+struct BatchExtent {
+  int64_t images = 0;
+  int64_t classes = 0;
+  int64_t size = 0;
+};
+Targets targets_on_device(std::span<const data::BatchLabel> labels, const BatchExtent& extent,
                           const std::string& device);
 
 }  // namespace yoloquant::train

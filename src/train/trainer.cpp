@@ -45,6 +45,11 @@ at::Tensor raw_output(const HeadLogits& head, const Anchors& anchors) {
   return at::cat({boxes, at::sigmoid(head.classes.to(at::kFloat))}, 1);
 }
 
+// Of the first output, [N, 4 + C, A].
+int64_t classes_of(const graph::Graph& graph) {
+  return graph.values.at(static_cast<size_t>(graph.outputs.at(0))).shape.at(1) - 4;
+}
+
 LossOptions loss_options(const TrainerOptions& options) {
   LossOptions loss;
   loss.box = options.box;
@@ -62,6 +67,7 @@ class Trainer::Impl {
       : options_(checked(options)),
         schedule_(options.schedule),
         model_(graph, options.device),
+        classes_(classes_of(graph)),
         parts_(std::move(parts)),
         exchange_(std::move(exchange)),
         optimizer_(options.optimizer, make_groups()),
@@ -97,7 +103,7 @@ class Trainer::Impl {
   Evaluation evaluate(const EvaluationBatch& batch) {
     const at::NoGradGuard guard;
     const at::Tensor images = images_on_device(batch.images, batch.count, batch.size, device());
-    const Targets targets = targets_on_device(batch.labels, batch.size, device());
+    const Targets targets = targets_of(batch);
     const Logits logits = forward(images, NormMode::kEvaluation);
     Evaluation result;
     result.losses = to_items(detection_loss(logits, targets, loss_options(options_)).items);
@@ -194,10 +200,16 @@ class Trainer::Impl {
     return model_.forward(images, mode);
   }
 
+  template <typename Batch>
+  Targets targets_of(const Batch& batch) const {
+    return targets_on_device(
+        batch.labels, {.images = batch.count, .classes = classes_, .size = batch.size}, device());
+  }
+
   // Adds a batch's gradients to those that are there.
   void accumulate(const data::TrainBatch& batch, bool last, StepReport& report) {
     const at::Tensor images = images_on_device(batch, device());
-    const Targets targets = targets_on_device(batch.labels, batch.size, device());
+    const Targets targets = targets_of(batch);
     const Logits logits =
         forward(images, options_.freeze_norm ? NormMode::kEvaluation : NormMode::kTraining);
     const DetectionLoss loss = detection_loss(logits, targets, loss_);
@@ -262,6 +274,7 @@ class Trainer::Impl {
   TrainerOptions options_;
   Schedule schedule_;
   TrainableGraph model_;
+  int64_t classes_;
   std::vector<std::shared_ptr<TrainingPart>> parts_;
   std::shared_ptr<RankExchange> exchange_;
   NamedTensors part_parameters_;
