@@ -12,11 +12,11 @@ namespace {
 
 using checkpoint::Value;
 
-// Plain scalars as YAML 1.2 and Python read them.
+// Plain scalars as Python's YAML reads them: "None" is a text.
 Value scalar_value(const YAML::Node& node) {
   const std::string& text = node.Scalar();
   if (node.Tag() == "!") return text;  // quoted
-  if (text == "None" || text == "null") return {};
+  if (text == "null" || text == "~" || text.empty()) return {};
   if (text == "True" || text == "true") return true;
   if (text == "False" || text == "false") return false;
   int64_t whole = 0;
