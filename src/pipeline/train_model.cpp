@@ -16,7 +16,6 @@ using checkpoint::Value;
 Value scalar_value(const YAML::Node& node) {
   const std::string& text = node.Scalar();
   if (node.Tag() == "!") return text;  // quoted
-  if (text == "null" || text == "~" || text.empty()) return {};
   if (text == "True" || text == "true") return true;
   if (text == "False" || text == "false") return false;
   int64_t whole = 0;
@@ -27,6 +26,7 @@ Value scalar_value(const YAML::Node& node) {
 }
 
 Value yaml_value(const YAML::Node& node) {
+  if (node.IsNull()) return {};
   if (node.IsScalar()) return scalar_value(node);
   if (node.IsSequence()) {
     checkpoint::Items items;
