@@ -23,5 +23,6 @@ Command onnx_check_command();
 Command onnx_clean_command();
 Command onnx_diff_command(Runner<DiffArguments> runner);
 Command demo_command(Runner<DemoArguments> runner);
+Command train_command(Runner<TrainArguments> runner);
 
 }  // namespace yoloquant::cli

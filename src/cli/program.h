@@ -15,6 +15,7 @@ struct QuantizeArguments;
 struct SensitivityArguments;
 struct RunArguments;
 struct DemoArguments;
+struct TrainArguments;
 
 // The commands that need libraries which take long to load. A program has those that are not null;
 // it replaces itself by the one in libexec/yoloquant/ that has the others (see Program).
@@ -27,6 +28,7 @@ struct Runners {
   Runner<SensitivityArguments> sensitivity = nullptr;
   Runner<RunArguments> run = nullptr;
   Runner<DemoArguments> demo = nullptr;
+  Runner<TrainArguments> train = nullptr;
 };
 
 // Linking these functions brings OpenCV, and OpenCV and LibTorch.

@@ -8,6 +8,7 @@
 #include "cli/run_command.h"
 #include "cli/sensitivity_command.h"
 #include "cli/terminal.h"
+#include "cli/train_command.h"
 #include "pipeline/demo.h"
 #include "report/summary.h"
 
@@ -126,6 +127,7 @@ Runners all_runners() {
   runners.sensitivity = run_sensitivity;
   runners.run = run_run;
   runners.demo = run_demo;
+  runners.train = run_train;
   return runners;
 }
 

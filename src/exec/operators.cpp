@@ -1,6 +1,7 @@
 #include "exec/operators.h"
 
 #include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/batch_norm.h>
@@ -55,8 +56,9 @@ at::Tensor padded(const at::Tensor& x, const std::array<int64_t, 4>& padding, do
 
 at::Tensor convolve(const graph::Conv& op, const NodeParameters& p, const at::Tensor& x) {
   // On one CPU thread at::conv2d prefers im2col and a matrix product for small kernels, which takes
-  // about twice as long for 1x1 kernels as oneDNN does.
-  if (symmetric(op.padding) && x.is_cpu() && x.scalar_type() == at::kFloat && at::hasMKLDNN()) {
+  // about twice as long for 1x1 kernels as oneDNN does. Autocast knows conv2d alone.
+  if (symmetric(op.padding) && x.is_cpu() && x.scalar_type() == at::kFloat && at::hasMKLDNN() &&
+      !at::autocast::is_autocast_enabled(at::kCPU)) {
     return at::mkldnn_convolution(x, p.weight, p.bias, at::IntArrayRef(op.padding.data(), 2),
                                   op.stride, op.dilation, op.groups);
   }

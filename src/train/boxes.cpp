@@ -82,4 +82,10 @@ at::Tensor expected_distances(const at::Tensor& logits, int64_t axis) {
   return at::softmax(logits, axis).mul(bins).sum(axis);
 }
 
+at::Tensor decode_boxes(const at::Tensor& logits, const at::Tensor& points,
+                        const at::Tensor& strides) {
+  const at::Tensor distances = expected_distances(logits, 1).permute({0, 2, 1});  // [N, A, 4]
+  return boxes_from_distances(points.t(), distances).mul(strides.unsqueeze(1));
+}
+
 }  // namespace yoloquant::train

@@ -19,4 +19,9 @@ at::Tensor distances_from_boxes(const at::Tensor& points, const at::Tensor& boxe
 // projection of the distribution focal loss (Li et al. 2020).
 at::Tensor expected_distances(const at::Tensor& logits, int64_t axis);
 
+// Boxes [N, A, 4] in pixels that a head's distributions [N, bins, 4, A] stand for; points [2, A] in
+// cells, strides [A] in pixels (see Anchors).
+at::Tensor decode_boxes(const at::Tensor& logits, const at::Tensor& points,
+                        const at::Tensor& strides);
+
 }  // namespace yoloquant::train

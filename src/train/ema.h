@@ -10,5 +10,7 @@ namespace yoloquant::train {
 // ModelEMA.
 quant::ParameterAverage make_ema(const TrainableGraph& model, double decay = 0.9999,
                                  double tau = 2000);
+// The same of any tensors.
+quant::ParameterAverage make_ema(const NamedTensors& tensors, double decay, double tau);
 
 }  // namespace yoloquant::train

@@ -61,9 +61,7 @@ at::Tensor distribution_focal_loss(const at::Tensor& logits, const at::Tensor& d
 // [N, 4, A] in pixels.
 at::Tensor decode(const at::Tensor& logits, const Anchors& anchors) {
   const at::NoGradGuard guard;
-  const at::Tensor distances = expected_distances(logits, 1).permute({0, 2, 1});  // [N, A, 4]
-  const at::Tensor boxes = boxes_from_distances(anchors.points.t(), distances);
-  return boxes.permute({0, 2, 1}).mul(anchors.strides);
+  return decode_boxes(logits, anchors.points, anchors.strides).permute({0, 2, 1});
 }
 
 HeadTerms head_terms(const HeadLogits& head, const Targets& targets, const Candidates& candidates,

@@ -2,12 +2,11 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
-#include <string_view>
 
 #include "train/assigner.h"
+#include "train/train_options.h"
 #include "train/trainable_graph.h"
 
 namespace yoloquant::train {
@@ -22,10 +21,6 @@ struct LossOptions {
   // the sums over all ranks, so that each rank's loss is its share of the whole batch's.
   std::function<at::Tensor(const at::Tensor&)> sum_over_ranks;
 };
-
-// Names of DetectionLoss::items: of one2many and one2one.
-inline constexpr std::array<std::string_view, 6> kLossNames = {"box_om", "cls_om", "dfl_om",
-                                                               "box_oo", "cls_oo", "dfl_oo"};
 
 struct DetectionLoss {
   at::Tensor total;  // scalar: the sum of the items times the images of the batch

@@ -42,12 +42,6 @@ std::vector<ParameterGroup> parameter_groups(const TrainableGraph& model, double
   return groups;
 }
 
-OptimizerKind parse_optimizer(std::string_view name) {
-  if (name == "sgd") return OptimizerKind::kSgd;
-  if (name == "adamw") return OptimizerKind::kAdamW;
-  fail_usage("optimizer \"{}\" is not known: it is sgd or adamw", name);
-}
-
 Optimizer::Optimizer(OptimizerKind kind, std::vector<ParameterGroup> groups)
     : kind_(kind), groups_(std::move(groups)) {
   for (const ParameterGroup& group : groups_) {

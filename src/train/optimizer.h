@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "exec/named_tensors.h"
+#include "train/train_options.h"
 #include "train/trainable_graph.h"
 
 namespace yoloquant::train {
@@ -22,12 +23,6 @@ struct ParameterGroup {
 // Ultralytics' groups in its order (learning rates pg0, pg1, pg2): "bias" (of convs and batch
 // norms), "weight" (of convs, the one with weight decay), "norm" (the scales of batch norms).
 std::vector<ParameterGroup> parameter_groups(const TrainableGraph& model, double weight_decay);
-
-enum class OptimizerKind : uint8_t {
-  kSgd,    // with Nesterov's momentum, as torch.optim.SGD(nesterov=True)
-  kAdamW,  // Loshchilov, Hutter 2019, as torch.optim.AdamW: beta2 .999, eps 1e-8
-};
-OptimizerKind parse_optimizer(std::string_view name);  // "sgd", "adamw"; Error (usage)
 
 // Updates parameters from their gradients. Runs as one kernel a group (LibTorch's fused
 // optimizers).

@@ -123,6 +123,10 @@ std::vector<at::Tensor> TrainableGraph::run(const Step& step, std::vector<at::Te
     return {at::batch_norm(inputs[0], p.weight, p.bias, p.running_mean, p.running_var, training,
                            norm.momentum, norm.eps, /*cudnn_enabled=*/true)};
   }
+  if (std::holds_alternative<graph::AnchorGrid>(node.op)) {
+    // Only their sizes matter, but half precision could not hold the points of a large image.
+    for (at::Tensor& input : inputs) input = input.detach().to(at::kFloat);
+  }
   if (!hook_ || !std::holds_alternative<graph::Conv>(node.op)) {
     return exec::apply(node, step.parameters, inputs);
   }

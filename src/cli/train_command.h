@@ -1,0 +1,31 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cli/arguments.h"
+#include "cli/command.h"
+#include "pipeline/train.h"
+
+namespace yoloquant::cli {
+
+struct TrainArguments {
+  std::string model;
+  pipeline::TrainOptions options;
+  std::optional<ImageSize> image_size;
+  std::string optimizer = "sgd";
+  std::string amp = "auto";
+  Device device;
+
+  void declare(Options& options);
+
+ private:
+  void declare_data(Options& options);
+  void declare_optimization(Options& options);
+  void declare_augmentation(Options& options);
+  void declare_run(Options& options);
+};
+
+int run_train(const TrainArguments& arguments, Context& context);
+
+}  // namespace yoloquant::cli

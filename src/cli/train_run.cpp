@@ -1,0 +1,74 @@
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/train_command.h"
+#include "exec/executor.h"
+
+namespace yoloquant::cli {
+
+namespace {
+
+train::Precision precision_of(const std::string& amp, const std::string& device) {
+  if (amp != "auto") return train::parse_precision(amp);
+  return device == "cpu" ? train::Precision::kFloat32 : train::Precision::kFloat16;
+}
+
+nlohmann::ordered_json result_json(const pipeline::TrainResult& result) {
+  return {{"root", result.root.string()},
+          {"epochs", result.epochs},
+          {"stopped_early", result.stopped},
+          {"best_epoch", result.best_epoch},
+          {"best_fitness", result.best_fitness},
+          {"mAP_50", result.map50},
+          {"mAP_50_95", result.map},
+          {"seconds", result.seconds},
+          {"best", (result.root / "weights" / "best.pt").string()},
+          {"last", (result.root / "weights" / "last.pt").string()}};
+}
+
+std::string result_text(const pipeline::TrainResult& result) {
+  std::string text = fmt::format("{} epochs in {}{}: mAP50 {:.4f}, mAP50-95 {:.4f}\n",
+                                 result.epochs, human_seconds(result.seconds),
+                                 result.stopped ? ", stopped as nothing got better" : "",
+                                 result.map50, result.map);
+  if (result.best_epoch > 0) {
+    text += fmt::format("best: epoch {}, {}\n", result.best_epoch,
+                        (result.root / "weights" / "best.pt").string());
+  }
+  return text;
+}
+
+}  // namespace
+
+int run_train(const TrainArguments& arguments, Context& context) {
+  ModelArguments model;
+  model.model = arguments.model;
+  model.check_model();
+  pipeline::TrainOptions options = arguments.options;
+  options.model = arguments.model;
+  options.data.seed = options.seed;
+  if (arguments.image_size) {
+    if (arguments.image_size->height != arguments.image_size->width) {
+      fail_usage("--imgsz of a training is one number");
+    }
+    options.image_size = arguments.image_size->height;
+  }
+  if (arguments.device.provider == runtime::Provider::kTensorRt) {
+    fail_usage("--device tensorrt cannot train: it is auto, cpu or cuda");
+  }
+  options.trainer.device = exec::resolve_device(arguments.device.executor_name());
+  options.trainer.precision = precision_of(arguments.amp, options.trainer.device);
+  options.trainer.optimizer = train::parse_optimizer(arguments.optimizer);
+  options.threads = context.threads();
+  options.command_yaml = context.options_yaml();
+
+  pipeline::TrainEvents events;
+  events.info = [&](std::string_view line) { context.info("{}", line); };
+  events.warning = [&](std::string_view line) { context.warn("{}", line); };
+  const pipeline::TrainResult result = pipeline::train(options, events, context.progress());
+  context.result(result_json(result), result_text(result));
+  return 0;
+}
+
+}  // namespace yoloquant::cli

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/progress.h"
+#include "data/augment.h"
+#include "data/sampler.h"
+#include "train/train_options.h"
+
+namespace yoloquant::pipeline {
+
+// Which images a model is trained and validated on: one of `yaml` and `coco`.
+struct TrainDataOptions {
+  std::filesystem::path yaml;  // data.yaml, see data::read_data_yaml
+  std::filesystem::path coco;  // root of a data set in COCO's form
+  std::string train_split = "train2017";
+  std::string val_split = "val2017";
+  double fraction = 1;  // of the training images, see data::draw_fraction
+  uint64_t seed = 0;    // which ones
+};
+
+struct TrainOptions {
+  std::string model;  // checkpoint or definition, see load_model
+  TrainDataOptions data;
+  int64_t image_size = 640;  // pixels of a side, a multiple of 32
+  int64_t batch = 16;        // images, over all processes
+  uint64_t seed = 0;         // of a definition's weights, the order of images and augmentation
+  // schedule.batches and schedule.batch are set from the data.
+  train::TrainerOptions trainer;
+  data::AugmentOptions augment;
+
+  std::filesystem::path out;
+  bool resume = false;
+  int64_t save_period = 0;   // keep the state of every so many epochs; 0: none
+  int64_t val_period = 1;    // validate every so many epochs, and after the last
+  int64_t patience = 100;    // stop after so many epochs without a better model; 0: never
+  int workers = 2;           // threads that make batches; <= 0: all CPUs
+  int threads = 0;           // of LibTorch's operators; <= 0: all CPUs
+  data::Shard shard = {};    // rank 0 validates and writes
+  std::string command_yaml;  // the options as the user gave them: kept as OUT/command.yaml
+};
+
+struct TrainResult {
+  std::filesystem::path root;
+  int64_t epochs = 0;      // done
+  bool stopped = false;    // before the last one, as nothing got better
+  int64_t best_epoch = 0;  // from 1; 0: none was validated
+  double best_fitness = 0;
+  double map50 = 0;  // of the last validation, averaged weights
+  double map = 0;
+  double seconds = 0;
+};
+
+// Lines for the user while it runs; also in OUT/logs/run.log.
+struct TrainEvents {
+  std::function<void(std::string_view)> info = [](std::string_view) {};
+  std::function<void(std::string_view)> warning = [](std::string_view) {};
+};
+
+// What is best: .1 mAP50 + .9 mAP50-95.
+double fitness(double map50, double map);
+
+// Trains a model. The folder OUT is described in docs/training.md; OUT/weights/last.pt has all that
+// is needed to go on, bit for bit on the CPU, and is written after each epoch and on an
+// interruption, which is then thrown (Interrupted). Throws Error (usage) for options that make no
+// sense and, with `resume`, for others than the run was started with; Error when the loss is no
+// longer finite.
+TrainResult train(const TrainOptions& options, const TrainEvents& events = {},
+                  Progress& progress = Progress::none());
+
+}  // namespace yoloquant::pipeline

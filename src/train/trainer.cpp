@@ -1,0 +1,314 @@
+#include "train/trainer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/sigmoid.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/error.h"
+#include "exec/convert.h"
+#include "train/amp.h"
+#include "train/batch_tensors.h"
+#include "train/boxes.h"
+#include "train/ema.h"
+#include "train/loss.h"
+#include "train/training_part.h"
+
+namespace yoloquant::train {
+
+namespace {
+
+LossItems to_items(const at::Tensor& items) {
+  const Tensor host = exec::to_host(items.to(at::kDouble));
+  LossItems result{};
+  std::copy_n(host.data<double>().begin(), result.size(), result.begin());
+  return result;
+}
+
+void merge(NamedTensors& into, const NamedTensors& more) {
+  for (const auto& [name, tensor] : more) {
+    if (!into.emplace(name, tensor).second) fail("two tensors of a training are called {}", name);
+  }
+}
+
+// Boxes cxcywh in pixels, then scores: [N, 4 + C, A].
+at::Tensor raw_output(const HeadLogits& head, const Anchors& anchors) {
+  const at::Tensor corners =
+      decode_boxes(head.boxes.to(at::kFloat), anchors.points, anchors.strides);
+  const at::Tensor from = corners.slice(2, 0, 2);
+  const at::Tensor to = corners.slice(2, 2, 4);
+  const at::Tensor boxes = at::cat({from.add(to).mul(0.5), to.sub(from)}, 2).permute({0, 2, 1});
+  return at::cat({boxes, at::sigmoid(head.classes.to(at::kFloat))}, 1);
+}
+
+// Of the first output, [N, 4 + C, A].
+int64_t classes_of(const graph::Graph& graph) {
+  return graph.values.at(static_cast<size_t>(graph.outputs.at(0))).shape.at(1) - 4;
+}
+
+LossOptions loss_options(const TrainerOptions& options) {
+  LossOptions loss;
+  loss.box = options.box;
+  loss.classes = options.classes;
+  loss.dfl = options.dfl;
+  return loss;
+}
+
+}  // namespace
+
+class Trainer::Impl {
+ public:
+  Impl(const graph::Graph& graph, const TrainerOptions& options,
+       std::vector<std::shared_ptr<TrainingPart>> parts, std::shared_ptr<RankExchange> exchange)
+      : options_(checked(options)),
+        schedule_(options.schedule),
+        model_(graph, options.device),
+        classes_(classes_of(graph)),
+        parts_(std::move(parts)),
+        exchange_(std::move(exchange)),
+        optimizer_(options.optimizer, make_groups()),
+        ema_(make_ema(averaged(), options.ema_decay, options.ema_tau)),
+        scaler_(options.precision == Precision::kFloat16, options.device),
+        loss_(loss_options(options)) {
+    if (exchange_ == nullptr) return;
+    exchange_->attach(model_);
+    loss_.sum_over_ranks = [this](const at::Tensor& values) {
+      return exchange_->sum_over_ranks(values);
+    };
+  }
+
+  void begin_epoch(int64_t epoch) {
+    for (const auto& part : parts_) part->begin_epoch(epoch);
+  }
+
+  StepReport step(const data::TrainBatch& batch) {
+    StepReport report;
+    report.settings = schedule_.at(iteration_);
+    report.loss_scale = scaler_.factor();
+    const bool last = iteration_ - last_step_ >= report.settings.accumulate;
+    accumulate(batch, last, report);
+    // With float16 only the gradients of a whole step say what is finite.
+    const bool rescued = scaler_.enabled();
+    if (last && (report.finite || rescued)) take_step(report);
+    if (!report.finite && (last || !rescued)) optimizer_.clear_gradients();
+    if (last) last_step_ = iteration_;
+    ++iteration_;
+    return report;
+  }
+
+  Evaluation evaluate(const EvaluationBatch& batch) {
+    const at::NoGradGuard guard;
+    const at::Tensor images = images_on_device(batch.images, batch.count, batch.size, device());
+    const Targets targets = targets_of(batch);
+    const Logits logits = forward(images, NormMode::kEvaluation);
+    Evaluation result;
+    result.losses = to_items(detection_loss(logits, targets, loss_options(options_)).items);
+    result.detections = exec::to_host(raw_output(logits.one2one, logits.anchors));
+    return result;
+  }
+
+  void swap() { ema_.swap(); }
+  void begin_evaluation() {
+    for (const auto& part : parts_) part->begin_evaluation();
+  }
+  void end_evaluation() {
+    for (const auto& part : parts_) part->end_evaluation();
+  }
+
+  int64_t iteration() const { return iteration_; }
+
+  TrainerState state() const {
+    TrainerState state;
+    state.model = exec::to_host(model_.state());
+    state.average = state.model;  // for the whole numbers, which have no mean
+    for (auto& [name, mean] : exec::to_host(ema_.means())) {
+      (state.model.contains(name) ? state.average : state.part_average)[name] = std::move(mean);
+    }
+    state.parts = exec::to_host(part_state());
+    state.optimizer = exec::to_host(optimizer_.state());
+    state.scaler = exec::to_host(scaler_.state());
+    for (const ParameterGroup& group : optimizer_.groups()) {
+      for (const auto& [name, parameter] : group.parameters) {
+        if (parameter.grad().defined()) state.gradients[name] = exec::to_host(parameter.grad());
+      }
+    }
+    state.iteration = iteration_;
+    state.last_step = last_step_;
+    state.updates = ema_.updates();
+    return state;
+  }
+
+  void load(const TrainerState& state) {
+    const at::NoGradGuard guard;
+    exec::copy_into(model_.state(), state.model, "the saved model");
+    exec::copy_into(part_state(), state.parts, "the saved training");
+    TensorMap means = state.part_average;
+    means.insert(state.average.begin(), state.average.end());
+    exec::copy_into(ema_.means(), means, "the saved running mean");
+    exec::copy_into(optimizer_.state(), state.optimizer, "the saved optimizer");
+    exec::copy_into(scaler_.state(), state.scaler, "the saved gradient scaler");
+    load_gradients(state.gradients);
+    iteration_ = state.iteration;
+    last_step_ = state.last_step;
+    ema_.set_updates(state.updates);
+  }
+
+ private:
+  static const TrainerOptions& checked(const TrainerOptions& options) {
+    check_options(options);
+    return options;
+  }
+
+  const std::string& device() const { return options_.device; }
+
+  double progress() const {
+    const auto total = static_cast<double>(options_.schedule.epochs * options_.schedule.batches);
+    return std::min(static_cast<double>(iteration_) / total, 1.0);
+  }
+
+  std::vector<ParameterGroup> make_groups() {
+    std::vector<ParameterGroup> groups = parameter_groups(model_, schedule_.weight_decay());
+    for (const auto& part : parts_) {
+      part->attach(model_);
+      for (PartParameters& more : part->parameters()) {
+        merge(part_parameters_, more.group.parameters);
+        part_rates_.emplace_back(more.rate_of, more.rate_factor);
+        groups.push_back(std::move(more.group));
+      }
+    }
+    return groups;
+  }
+
+  NamedTensors averaged() const {
+    NamedTensors all = model_.state();
+    merge(all, part_parameters_);
+    return all;
+  }
+
+  NamedTensors part_state() const {
+    NamedTensors all;
+    for (const auto& part : parts_) merge(all, part->state());
+    return all;
+  }
+
+  Logits forward(const at::Tensor& images, NormMode mode) {
+    const Autocast autocast(options_.precision, device());
+    return model_.forward(images, mode);
+  }
+
+  template <typename Batch>
+  Targets targets_of(const Batch& batch) const {
+    return targets_on_device(
+        batch.labels, {.images = batch.count, .classes = classes_, .size = batch.size}, device());
+  }
+
+  // Adds a batch's gradients to those that are there.
+  void accumulate(const data::TrainBatch& batch, bool last, StepReport& report) {
+    const at::Tensor images = images_on_device(batch, device());
+    const Targets targets = targets_of(batch);
+    const Logits logits =
+        forward(images, options_.freeze_norm ? NormMode::kEvaluation : NormMode::kTraining);
+    const DetectionLoss loss = detection_loss(logits, targets, loss_);
+    at::Tensor total = loss.total;
+    for (const auto& part : parts_) {
+      const at::Tensor more =
+          part->penalty({.images = images, .logits = logits, .progress = progress()});
+      if (more.defined()) total = total.add(more, static_cast<double>(batch.count));
+    }
+    if (exchange_) exchange_->begin_backward(last);
+    scaler_.scale(total).backward();
+    if (exchange_) exchange_->finish_backward(last);
+    report.losses = to_items(loss.items);
+    report.total = total.item<double>();
+    report.finite = std::isfinite(report.total);
+  }
+
+  void take_step(StepReport& report) {
+    report.finite = scaler_.unscale(gradients());
+    if (report.finite) {
+      const double limit =
+          options_.clip_norm > 0 ? options_.clip_norm : std::numeric_limits<double>::infinity();
+      report.gradient_norm = optimizer_.clip_gradients(limit).item<double>();
+      report.finite = std::isfinite(report.gradient_norm);
+    }
+    scaler_.update();
+    if (!report.finite) return;
+    std::vector<double> rates(report.settings.rates.begin(), report.settings.rates.end());
+    for (const auto& [like, factor] : part_rates_) {
+      rates.push_back(report.settings.rates.at(like) * factor);
+    }
+    optimizer_.step(rates, report.settings.momentum);
+    optimizer_.clear_gradients();
+    for (const auto& part : parts_) part->after_step(progress());
+    ema_.update();
+    report.stepped = true;
+  }
+
+  std::vector<at::Tensor> gradients() const {
+    std::vector<at::Tensor> all;
+    for (const ParameterGroup& group : optimizer_.groups()) {
+      for (const auto& [name, parameter] : group.parameters) {
+        if (parameter.grad().defined()) all.push_back(parameter.grad());
+      }
+    }
+    return all;
+  }
+
+  void load_gradients(const TensorMap& gradients) {
+    optimizer_.clear_gradients();
+    for (const ParameterGroup& group : optimizer_.groups()) {
+      for (const auto& [name, parameter] : group.parameters) {
+        const auto found = gradients.find(name);
+        if (found == gradients.end()) continue;
+        at::Tensor& gradient = parameter.mutable_grad();
+        gradient = parameter.detach().clone();
+        exec::copy_into({{name, gradient}}, gradients, "the saved gradients");
+      }
+    }
+  }
+
+  TrainerOptions options_;
+  Schedule schedule_;
+  TrainableGraph model_;
+  int64_t classes_;
+  std::vector<std::shared_ptr<TrainingPart>> parts_;
+  std::shared_ptr<RankExchange> exchange_;
+  NamedTensors part_parameters_;
+  std::vector<std::pair<size_t, double>> part_rates_;  // of groups behind the model's
+  Optimizer optimizer_;
+  quant::ParameterAverage ema_;
+  GradientScaler scaler_;
+  LossOptions loss_;
+  int64_t iteration_ = 0;
+  int64_t last_step_ = -1;
+};
+
+Trainer::Trainer(const graph::Graph& graph, const TrainerOptions& options,
+                 std::vector<std::shared_ptr<TrainingPart>> parts,
+                 std::shared_ptr<RankExchange> exchange)
+    : impl_(std::make_unique<Impl>(graph, options, std::move(parts), std::move(exchange))) {}
+Trainer::~Trainer() = default;
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+
+void Trainer::begin_epoch(int64_t epoch) { impl_->begin_epoch(epoch); }
+StepReport Trainer::step(const data::TrainBatch& batch) { return impl_->step(batch); }
+Evaluation Trainer::evaluate(const EvaluationBatch& batch) { return impl_->evaluate(batch); }
+int64_t Trainer::iteration() const { return impl_->iteration(); }
+TrainerState Trainer::state() const { return impl_->state(); }
+void Trainer::load(const TrainerState& state) { impl_->load(state); }
+
+Trainer::Averaged::Averaged(Trainer& trainer) : trainer_(trainer) {
+  trainer_.impl_->swap();
+  trainer_.impl_->begin_evaluation();
+}
+Trainer::Averaged::~Averaged() {
+  trainer_.impl_->end_evaluation();
+  trainer_.impl_->swap();
+}
+
+}  // namespace yoloquant::train

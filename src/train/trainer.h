@@ -1,0 +1,113 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "data/train_loader.h"
+#include "graph/graph.h"
+#include "tensor/tensor.h"
+#include "train/train_options.h"
+
+namespace yoloquant::train {
+
+class TrainingPart;
+class RankExchange;
+
+// By kLossNames.
+using LossItems = std::array<double, kLossNames.size()>;
+
+// What one batch did.
+struct StepReport {
+  LossItems losses{};
+  double total = 0;  // what was differentiated: the items' sum times the images, and penalties
+  // False when the loss, or the gradients of a step, are not finite. Then no step was taken and
+  // the gradients are gone. With float16 this happens now and then and the scaler has reacted;
+  // otherwise the batch norms may have seen values that are not finite as well: go back to a saved
+  // state.
+  bool finite = true;
+  bool stepped = false;      // the optimizer ran
+  double gradient_norm = 0;  // of a step, before clipping
+  double loss_scale = 1;
+  StepSettings settings;
+};
+
+// A batch of images to evaluate on.
+struct EvaluationBatch {
+  std::span<const float> images;  // [count, 3, size, size], RGB in [0, 1]
+  int64_t count = 0;
+  int64_t size = 0;
+  std::span<const data::BatchLabel> labels;
+};
+struct Evaluation {
+  LossItems losses{};
+  Tensor detections;  // one2one, [count, 4 + classes, A] float32: see eval::decode_one2one
+};
+
+// All that a training needs to go on bit for bit.
+struct TrainerState {
+  TensorMap model;    // see TrainableGraph::state
+  TensorMap average;  // the running means of the same names, whole numbers as in `model`
+  TensorMap parts;    // of training parts; their running means
+  TensorMap part_average;
+  TensorMap optimizer;  // see Optimizer::state
+  TensorMap gradients;  // of batches that no step has used yet
+  TensorMap scaler;
+  int64_t iteration = 0;   // batches so far
+  int64_t last_step = -1;  // iteration that ended with a step
+  int64_t updates = 0;     // of the running mean
+};
+
+// The loop's inside: a model, its optimizer, schedule and running mean. Knows nothing of files and
+// data sets. Not thread-safe.
+//
+//   Trainer trainer(graph, options);
+//   trainer.begin_epoch(epoch);
+//   while (loader.next(batch)) trainer.step(batch);
+//   { Trainer::Averaged averaged(trainer); trainer.evaluate(...); }
+class Trainer {
+ public:
+  // `graph`: both heads, batch norms unfolded (model::build). Throws Error (usage) for options or a
+  // graph that make no sense.
+  Trainer(const graph::Graph& graph, const TrainerOptions& options,
+          std::vector<std::shared_ptr<TrainingPart>> parts = {},
+          std::shared_ptr<RankExchange> exchange = nullptr);
+  ~Trainer();
+  Trainer(Trainer&&) noexcept;
+  Trainer& operator=(Trainer&&) noexcept;
+
+  void begin_epoch(int64_t epoch);
+
+  // Loss and gradients of a batch; when enough batches have added up, a step: gradients are
+  // unscaled, clipped and used, and the running mean is updated. Throws Error for a batch whose
+  // labels are out of range.
+  StepReport step(const data::TrainBatch& batch);
+
+  // Losses and detections with the running statistics; nothing changes.
+  Evaluation evaluate(const EvaluationBatch& batch);
+
+  // While it lives, the model holds its running means: what is validated and saved.
+  class Averaged {
+   public:
+    explicit Averaged(Trainer& trainer);
+    ~Averaged();
+    Averaged(const Averaged&) = delete;
+    Averaged& operator=(const Averaged&) = delete;
+
+   private:
+    Trainer& trainer_;
+  };
+
+  int64_t iteration() const;
+  TrainerState state() const;
+  // Throws Error that names what does not fit; the trainer is not to be used then.
+  void load(const TrainerState& state);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace yoloquant::train

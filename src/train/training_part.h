@@ -1,0 +1,65 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "train/optimizer.h"
+#include "train/trainable_graph.h"
+
+// Where a training is extended: quantization, distillation, several processes.
+namespace yoloquant::train {
+
+// What a part sees of a batch.
+struct BatchView {
+  const at::Tensor& images;  // [N, 3, S, S] in [0, 1]
+  const Logits& logits;
+  double progress = 0;  // of the training, 0..1
+};
+
+// Parameters of a part, optimized with those of the model.
+struct PartParameters {
+  ParameterGroup group;
+  size_t rate_of = 1;      // rates are those of the model's biases (0), weights (1) or norms (2)
+  double rate_factor = 1;  // times this
+};
+
+// Adds to a training. What it has to save is optimized, averaged and saved with the model.
+class TrainingPart {
+ public:
+  virtual ~TrainingPart() = default;
+
+  // First of all: a place for a conv hook. `model` outlives the part's use.
+  virtual void attach(TrainableGraph& model) { static_cast<void>(model); }
+  // Names in all groups and of all parts differ, also from the model's.
+  virtual std::vector<PartParameters> parameters() { return {}; }
+  // All that is needed to go on, the parameters included: the tensors themselves.
+  virtual NamedTensors state() const { return {}; }
+
+  virtual void begin_epoch(int64_t epoch) { static_cast<void>(epoch); }
+  // A scalar that is added to the loss of the batch's mean image; undefined: nothing.
+  virtual at::Tensor penalty(const BatchView& batch) {
+    static_cast<void>(batch);
+    return {};
+  }
+  // After each step of the optimizer, before the running mean is updated.
+  virtual void after_step(double progress) { static_cast<void>(progress); }
+  // Around evaluations, in which the model holds the running means.
+  virtual void begin_evaluation() {}
+  virtual void end_evaluation() {}
+};
+
+// What the processes of a data-parallel training do together.
+class RankExchange {
+ public:
+  virtual ~RankExchange() = default;
+
+  virtual void attach(TrainableGraph& model) = 0;
+  virtual at::Tensor sum_over_ranks(const at::Tensor& values) = 0;
+  // Around each backward pass; after the `last` one of a step, gradients are sums over all ranks.
+  virtual void begin_backward(bool last) = 0;
+  virtual void finish_backward(bool last) = 0;
+};
+
+}  // namespace yoloquant::train
