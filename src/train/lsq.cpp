@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "train/lsq_kernels.h"
@@ -41,19 +42,26 @@ at::Tensor laid_out_as(const at::Tensor& x, const at::Tensor& gradient) {
   return at::empty_like(x).copy_(gradient);
 }
 
-// Inputs: x float32 dense, log step [rows], sign [rows] or undefined, zero point [1] or undefined.
+using MaybeTensor = std::optional<at::Tensor>;  // autograd functions take no undefined ones
+
+MaybeTensor maybe(const at::Tensor& tensor) {
+  return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
+}
+
+// Inputs: x float32 dense, log step [rows], sign [rows], zero point [1].
 class LearnedStep : public torch::autograd::Function<LearnedStep> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& log_step, const at::Tensor& sign,
-                            const at::Tensor& zero_point, int64_t low, int64_t high, int64_t values,
-                            const ClipCount& count) {
+                            const at::Tensor& log_step, const MaybeTensor& sign,
+                            const MaybeTensor& zero_point, int64_t low, int64_t high,
+                            int64_t values, const MaybeTensor& count) {
     at::Tensor step = at::exp(log_step);
-    if (sign.defined()) step.mul_(sign);
+    if (sign) step.mul_(*sign);
     const CodeRange range{static_cast<int>(low), static_cast<int>(high)};
-    const Grid grid = grid_of(step, zero_point, range);
+    const Grid grid = grid_of(step, zero_point.value_or(at::Tensor()), range);
     context->save_for_backward({x, grid.step, grid.low, grid.high});
-    context->saved_data["count"] = count;
+    if (count) context->saved_data["count"] = *count;
+    context->saved_data["learns_zero"] = zero_point && zero_point->requires_grad();
     // LSQ's Qp is the largest code above zero; with a zero point, all codes span the range.
     context->saved_data["scale"] =
         1 / std::sqrt(static_cast<double>(values) * static_cast<double>(high));
@@ -67,8 +75,8 @@ class LearnedStep : public torch::autograd::Function<LearnedStep> {
     const at::Tensor& step = saved[1];
     const GridGradients g =
         quantize_rows_backward(x, laid_out_as(x, gradient[0]), {step, saved[2], saved[3]});
-    const ClipCount count = context->saved_data["count"].toTensor();
-    if (count.defined()) {
+    if (context->saved_data.count("count") > 0) {
+      const ClipCount count = context->saved_data["count"].toTensor();
       count[0].add_(g.clipped[0]);
       count[1].add_(x.numel());
     }
@@ -77,9 +85,11 @@ class LearnedStep : public torch::autograd::Function<LearnedStep> {
     result[0] = g.x;
     // d/d|s| has the sign of s, and so has s: one division serves both.
     result[1] = at::div(g.step, step).mul_(scale);
-    // q = s (code - z) outside: dq/dz = -s. The shift of the range by a step is what the change of
-    // a by 1 is to the step: over s^2.
-    if (context->needs_input_grad(3)) result[3] = at::div(g.outside, step).mul_(-scale);
+    // q = s (code - z) outside: dq/dz = -s. A change of z by 1 is to the range what a change of s
+    // by itself is: over s^2, too.
+    if (context->saved_data["learns_zero"].toBool()) {
+      result[3] = at::div(g.outside, step).mul_(-scale);
+    }
     return result;
   }
 };
@@ -96,8 +106,8 @@ at::Tensor quantize_weight(const at::Tensor& weight, const at::Tensor& log_step,
                            const at::Tensor& sign, CodeRange range) {
   const at::Tensor dense = weight.to(at::kFloat).contiguous();
   const int64_t values = dense.numel() / log_step.numel();
-  return LearnedStep::apply(dense, log_step, sign, at::Tensor(), range.low, range.high, values,
-                            at::Tensor())
+  return LearnedStep::apply(dense, log_step, maybe(sign), std::nullopt, range.low, range.high,
+                            values, std::nullopt)
       .to(weight.scalar_type());
 }
 
@@ -107,8 +117,8 @@ at::Tensor quantize_activation(const at::Tensor& x, const at::Tensor& log_step,
   at::Tensor dense = x.to(at::kFloat);
   if (!dense.is_non_overlapping_and_dense()) dense = dense.contiguous();
   const int64_t values = dense.numel() / std::max<int64_t>(dense.size(0), 1);
-  return LearnedStep::apply(dense, log_step, at::Tensor(), zero_point, range.low, range.high,
-                            values, count)
+  return LearnedStep::apply(dense, log_step, std::nullopt, maybe(zero_point), range.low, range.high,
+                            values, maybe(count))
       .to(x.scalar_type());
 }
 

@@ -47,7 +47,7 @@ struct QatOptions {
   double correct_after = 1;
 
   // -- progressive bits, in ascending order of progress. Empty: each layer's own bits throughout.
-  std::vector<BitStage> stages;
+  std::vector<BitStage> stages{};
 };
 
 // Throws Error (usage) that names the option which makes no sense.

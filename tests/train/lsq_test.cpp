@@ -17,21 +17,16 @@ at::Tensor log_of(const std::vector<float>& steps) {
   return at::log(floats({static_cast<int64_t>(steps.size())}, steps)).requires_grad_(true);
 }
 
-// Of a vector: gradient of sum(weights * q(x)).
-struct Gradients {
-  std::vector<float> value;
-  std::vector<float> x;
-  std::vector<float> step;
-  std::vector<float> zero;
-};
-
 TEST(LearnedSteps, QuantizeAsTheGraphsQuantizersDo) {
   const at::Tensor weight = uniform("w", {3, 2, 3, 3}, -1, 1);
   const std::vector<float> steps = {0.11F, 0.05F, 0.3F};
   const at::Tensor log_step = log_of(steps);
-  graph::Quantizer q{.bits = 4, .qmin = -8, .qmax = 7, .axis = 0};
-  q.scale = values_of(log_step.detach().exp());
-  q.zero_point.assign(3, 0);
+  const graph::Quantizer q{.bits = 4,
+                           .qmin = -8,
+                           .qmax = 7,
+                           .axis = 0,
+                           .scale = values_of(log_step.detach().exp()),
+                           .zero_point = {0, 0, 0}};
   const Tensor expected = graph::dequantize(graph::quantize(exec::to_host(weight), q), q);
   EXPECT_EQ(values_of(quantize_weight(weight, log_step, {}, {-8, 7})),
             values_of(exec::view_of(expected)));
@@ -110,7 +105,9 @@ TEST(LearnedSteps, ChannelsHaveTheirOwn) {
 }
 
 TEST(LearnedSteps, DescentFindsTheStepOfLeastError) {
-  const at::Tensor weight = uniform("w", {2, 8, 5, 5}, -1, 1).pow(3);
+  // LSQ's gradient is that of the mean squared error where values are spread evenly within a step.
+  const at::Tensor weight =
+      uniform("w", {2, 64, 5, 5}, -1, 1).add(uniform("v", {2, 64, 5, 5}, -1, 1));
   const at::Tensor log_step = log_of({0.5F, 0.01F});  // far too large, far too small
   const auto error = [&] {
     return quantize_weight(weight, log_step, {}, {-8, 7}).sub(weight).square().flatten(1).sum(1);
