@@ -69,6 +69,9 @@ class TrainableGraph {
   // float32, which costs gradients .1 % at 640 pixels.
   Logits forward(const at::Tensor& images, NormMode mode);
 
+  // What it was made from; parameters as they were then.
+  const graph::Graph& graph() const { return graph_; }
+
   void set_conv_hook(ConvHook hook) { hook_ = std::move(hook); }
 
   // By Ultralytics' names ("model.0.conv.weight"): float32 tensors that require gradients, and
