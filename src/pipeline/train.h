@@ -3,12 +3,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/progress.h"
 #include "data/augment.h"
 #include "data/sampler.h"
+#include "quant/config.h"
+#include "train/collapse_watch.h"
+#include "train/qat_options.h"
 #include "train/train_options.h"
 
 namespace yoloquant::pipeline {
@@ -23,6 +27,22 @@ struct TrainDataOptions {
   uint64_t seed = 0;    // which ones
 };
 
+// Training with quantizers.
+struct QatSettings {
+  quant::QuantizationConfig config;  // scheme and rules by layer
+  train::QatOptions options;
+  // Where quantizers and weights start: what quant::write_annotations wrote of the model with both
+  // heads. "": steps from the weights, and from the first images.
+  std::filesystem::path start;
+  // Batches whose statistics replace those of the averaged batch norms before each validation; 0:
+  // none.
+  int64_t norm_batches = 0;
+  double distillation = 0;  // weight of the float model's logits in the loss; 0: none
+  std::string teacher;      // the float model; "": the model that training starts from
+  int64_t gap_period =
+      5;  // the weights without averaging are validated every so many epochs; 0: never
+};
+
 struct TrainOptions {
   std::string model;  // checkpoint or definition, see load_model
   TrainDataOptions data;
@@ -32,6 +52,11 @@ struct TrainOptions {
   // schedule.batches and schedule.batch are set from the data.
   train::TrainerOptions trainer;
   data::AugmentOptions augment;
+  std::optional<QatSettings> qat;
+  train::WatchOptions watch;
+  // Validates the model before the first epoch too, as epoch 0: the best model is then never worse
+  // than the start.
+  bool validate_start = false;
 
   std::filesystem::path out;
   bool resume = false;
@@ -48,11 +73,13 @@ struct TrainResult {
   std::filesystem::path root;
   int64_t epochs = 0;      // done
   bool stopped = false;    // before the last one, as nothing got better
-  int64_t best_epoch = 0;  // from 1; 0: none was validated
+  int64_t best_epoch = 0;  // from 1; 0: the start, or none was validated
   double best_fitness = 0;
   double map50 = 0;  // of the last validation, averaged weights
   double map = 0;
+  double best_map = 0;
   double seconds = 0;
+  int64_t rollbacks = 0;
 };
 
 // Lines for the user while it runs; also in OUT/logs/run.log.
@@ -67,8 +94,9 @@ double fitness(double map50, double map);
 // Trains a model. The folder OUT is described in docs/training.md; OUT/weights/last.pt has all that
 // is needed to go on, bit for bit on the CPU, and is written after each epoch and on an
 // interruption, which is then thrown (Interrupted). Throws Error (usage) for options that make no
-// sense and, with `resume`, for others than the run was started with; Error when the loss is no
-// longer finite.
+// sense and, with `resume`, for others than the run was started with. A training that collapses
+// (see train::CollapseWatch) goes back to the last good epoch; Error with the diagnosis when that
+// does not help, weights/best.pt is there then.
 TrainResult train(const TrainOptions& options, const TrainEvents& events = {},
                   Progress& progress = Progress::none());
 

@@ -75,7 +75,9 @@ Value training_value(const train::TrainerState& state, const TrainPosition& posi
                       {"map", position.map},
                       {"seconds", position.seconds},
                       {"seconds_before", position.seconds_before},
+                      {"best_map", position.best_map},
                       {"stopped", position.stopped},
+                      {"watch", position.watch},
                       {"iteration", state.iteration},
                       {"last_step", state.last_step},
                       {"updates", state.updates},
@@ -98,7 +100,9 @@ void read_training(const Value& training, train::TrainerState& state, TrainPosit
   position.map = number_of(training, "map");
   position.seconds = number_of(training, "seconds");
   position.seconds_before = number_of(training, "seconds_before");
+  position.best_map = number_of(training, "best_map");
   position.stopped = item(training, "stopped").as_bool();
+  position.watch = item(training, "watch").as_string();
   state.iteration = count_of(training, "iteration");
   state.last_step = count_of(training, "last_step", -1);
   state.updates = count_of(training, "updates");

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 #include "pipeline/train_model.h"
 #include "train/trainer.h"
@@ -21,7 +22,9 @@ struct TrainPosition {
   double map = 0;
   double seconds = 0;         // of training so far
   double seconds_before = 0;  // of that, before this epoch
+  double best_map = 0;
   bool stopped = false;  // nothing gets better
+  std::string watch;     // CollapseWatch::state
 };
 
 // Writes the checkpoint atomically: a dict that every command takes, the averaged weights first.

@@ -10,8 +10,11 @@
 #include "checkpoint/value_text.h"
 #include "data/batch_drawing.h"
 #include "exec/executor.h"
+#include "graph/passes.h"
 #include "pipeline/environment.h"
 #include "pipeline/train_settings.h"
+#include "quant/annotation_file.h"
+#include "train/training_annotations.h"
 
 namespace yoloquant::pipeline {
 namespace {
@@ -22,6 +25,8 @@ using nlohmann::ordered_json;
 static_assert(report::kLossColumns == train::kLossNames);
 
 constexpr const char* kLast = "last.pt";
+constexpr const char* kGood = "good.pt";  // what a collapse goes back to
+constexpr const char* kBest = "best.pt";
 constexpr const char* kSettings = "train.json";
 
 // A run that was stopped before it began is begun.
@@ -80,7 +85,9 @@ TrainJob::TrainJob(const TrainOptions& options, const TrainEvents& events, Progr
       loader_(data_.train.images, loader_options(options)),
       options_(completed(options, loader_)),
       train_args_(checkpoint::parse_json(train_settings(options_).dump())),
-      trainer_(model_.graph, options_.trainer) {
+      qat_(make_qat(options_, model_)),
+      trainer_(model_.graph, options_.trainer, make_parts(options_, model_, qat_)),
+      watch_(options_.watch) {
   exec::set_threads(options_.threads);
   for (const auto& warnings : {data_.warnings, model_.warnings}) {
     for (const std::string& warning : warnings) {
@@ -88,6 +95,31 @@ TrainJob::TrainJob(const TrainOptions& options, const TrainEvents& events, Progr
       root_.log(warning);
     }
   }
+}
+
+std::optional<train::Qat> TrainJob::make_qat(const TrainOptions& options, const TrainModel& model) {
+  if (!options.qat) return std::nullopt;
+  const QatSettings& settings = *options.qat;
+  graph::Graph annotated = train::annotate_for_training(model.graph, settings.config);
+  if (!settings.start.empty()) {
+    annotated = quant::read_annotations(
+        settings.start,
+        graph::for_inference(model.graph, graph::Head::kBoth, graph::Branches::kKeep));
+  }
+  return std::optional<train::Qat>(std::in_place, std::move(annotated), settings.options);
+}
+
+std::vector<std::shared_ptr<train::TrainingPart>> TrainJob::make_parts(
+    const TrainOptions& options, const TrainModel& model, const std::optional<train::Qat>& qat) {
+  std::vector<std::shared_ptr<train::TrainingPart>> parts;
+  if (!qat) return parts;
+  parts.push_back(qat->part());
+  const QatSettings& settings = *options.qat;
+  if (settings.distillation > 0) {
+    parts.push_back(train::distillation_part(open_teacher(options, model), options.trainer.device,
+                                             {.weight = settings.distillation}));
+  }
+  return parts;
 }
 
 TrainOptions TrainJob::completed(TrainOptions options, const data::TrainLoader& loader) {
@@ -119,11 +151,13 @@ TrainResult TrainJob::run() {
       fmt::format("{} training images, {} validation images, {} classes, {} batches of {} an epoch",
                   data_.train.images.size(), data_.val.images.size(), data_.names.size(),
                   loader_.batches(), options_.batch));
+  if (trainer_.iteration() == 0 && position_.epoch == 0 && !fs::exists(weights(kLast))) {
+    start_training();
+  }
   while (position_.epoch < epochs && !position_.stopped) {
     try {
       const Clock::time_point start = Clock::now();
-      train_epoch();
-      finish_epoch();
+      finish_epoch(train_epoch());
       seconds_of_epochs_ += seconds_since(start);
       ++epochs_here_;
     } catch (const Interrupted& interruption) {
@@ -202,16 +236,52 @@ void TrainJob::resume() {
            position_.epoch + 1, position_.batch, state.iteration);
     }
     trainer_.load(state);
+    watch_.restore(nlohmann::json::parse(position_.watch, nullptr, false));
+    trainer_.set_rate_factor(watch_.rate_factor());
   });
   if (position_.batch == 0) keep_copies();
   info(fmt::format("going on in epoch {} after {} batches", position_.epoch + 1, position_.batch));
 }
 
-void TrainJob::train_epoch() {
+// What comes before the first batch.
+void TrainJob::start_training() {
+  const int64_t wanted = trainer_.batches_to_prepare();
+  if (wanted > 0) trainer_.prepare(some_batches(wanted));
+  if (!options_.validate_start) return;
+  std::optional<Validation> validation;
+  {
+    const train::Trainer::Averaged averaged(trainer_);
+    validation = validate_now();
+    if (writes()) draw(*validation);
+  }
+  position_.map50 = validation->map50;
+  position_.map = position_.best_map = validation->map;
+  position_.best_fitness = fitness(validation->map50, validation->map);
+  info(fmt::format("start  mAP50 {:.4f} mAP50-95 {:.4f}", validation->map50, validation->map));
+  judge(true, validation);
+  save();
+  if (writes()) keep_copies();
+}
+
+std::vector<data::TrainBatch> TrainJob::some_batches(int64_t count) {
+  std::vector<data::TrainBatch> batches;
+  const int64_t last_mosaic = options_.trainer.schedule.epochs - options_.augment.close_mosaic;
+  loader_.start(position_.epoch, 0, position_.epoch >= last_mosaic);
+  data::TrainBatch batch;
+  while (static_cast<int64_t>(batches.size()) < count && loader_.next(batch)) {
+    batches.push_back(batch);
+  }
+  return batches;
+}
+
+// False when the loss is not finite: the rest of the epoch is left out.
+bool TrainJob::train_epoch() {
   const train::ScheduleOptions& schedule = options_.trainer.schedule;
   const bool close_mosaic = position_.epoch >= schedule.epochs - options_.augment.close_mosaic;
   trainer_.begin_epoch(position_.epoch);
-  if (position_.batch == loader_.batches()) return;  // interrupted while validating
+  gradient_norms_ = 0;
+  steps_ = 0;
+  if (position_.batch == loader_.batches()) return true;  // interrupted while validating
   loader_.start(position_.epoch, position_.batch, close_mosaic);
   progress_.start(fmt::format("epoch {}/{}", position_.epoch + 1, schedule.epochs),
                   loader_.batches());
@@ -226,11 +296,12 @@ void TrainJob::train_epoch() {
     }
     const train::StepReport report = trainer_.step(batch);
     if (!report.finite && options_.trainer.precision != train::Precision::kFloat16) {
-      fail(
-          "epoch {}, batch {}: the loss or its gradients are not finite (losses {}): {} holds the "
-          "last good state; begin again with a lower --lr0 or without --amp",
-          position_.epoch + 1, batch.index + 1, losses_text(report.losses),
-          weights(kLast).string());
+      progress_.finish();
+      return false;
+    }
+    if (report.stepped) {
+      gradient_norms_ += report.gradient_norm;
+      ++steps_;
     }
     const double seconds = seconds_since(batch_start);
     batch_start = Clock::now();
@@ -246,6 +317,7 @@ void TrainJob::train_epoch() {
   }
   progress_.finish();
   images_per_second_ = static_cast<double>(images) / seconds_since(start);
+  return true;
 }
 
 void TrainJob::record_step(const data::TrainBatch& batch, const train::StepReport& report,
@@ -267,12 +339,14 @@ void TrainJob::record_step(const data::TrainBatch& batch, const train::StepRepor
   recorder_->add(record);
 }
 
-void TrainJob::finish_epoch() {
+void TrainJob::finish_epoch(bool finite) {
   const Clock::time_point start = Clock::now();
-  const std::optional<Validation> validation = validate_epoch();
+  const std::optional<Validation> validation = finite ? validate_epoch() : std::nullopt;
+  if (validation) note_result(*validation);
   position_.seconds += seconds_since(start);
   record(validation);
   describe(validation);
+  if (!judge(finite, validation)) return;
   ++position_.epoch;
   position_.batch = 0;
   position_.seconds_before = position_.seconds;
@@ -284,15 +358,124 @@ void TrainJob::finish_epoch() {
 std::optional<Validation> TrainJob::validate_epoch() {
   const int64_t epoch = position_.epoch + 1;
   const bool due = epoch % options_.val_period == 0 || epoch == options_.trainer.schedule.epochs;
-  if (!due || !writes()) return std::nullopt;
+  if (!due) return std::nullopt;
   const train::Trainer::Averaged averaged(trainer_);
-  Validation validation = validate(
-      trainer_, data_,
-      {.image_size = options_.image_size, .batch = options_.batch, .threads = options_.workers},
-      progress_);
-  data::write_image(root_.file("val_batch0_pred.jpg"), data::draw_grid(validation.tiles));
-  note_result(validation);
+  if (options_.qat && options_.qat->norm_batches > 0) {
+    trainer_.estimate_norms(some_batches(options_.qat->norm_batches));
+  }
+  Validation validation = validate_now();
+  if (writes()) draw(validation);
   return validation;
+}
+
+// Of the weights without averaging, when that is due.
+std::optional<double> TrainJob::validate_weights() {
+  const int64_t period = options_.qat ? options_.qat->gap_period : 0;
+  if (period == 0 || (position_.epoch + 1) % period != 0) return std::nullopt;
+  return validate_now().map;
+}
+
+// On rank 0; the others are told the figures.
+Validation TrainJob::validate_now() {
+  Validation validation;
+  if (writes()) {
+    validation = validate(
+        trainer_, data_,
+        {.image_size = options_.image_size, .batch = options_.batch, .threads = options_.workers},
+        progress_);
+  }
+  std::array<double, 2> figures{validation.map50, validation.map};
+  trainer_.sum_over_ranks(figures);
+  validation.map50 = figures[0];
+  validation.map = figures[1];
+  return validation;
+}
+
+void TrainJob::draw(const Validation& validation) const {
+  data::write_image(root_.file("val_batch0_pred.jpg"), data::draw_grid(validation.tiles));
+}
+
+// Whether training goes on from here. Otherwise the last good state is back, or an Error thrown.
+bool TrainJob::judge(bool finite, const std::optional<Validation>& validation) {
+  train::EpochHealth health;
+  health.epoch = trainer_.iteration() == 0 ? 0 : position_.epoch + 1;
+  health.finite = finite;
+  if (validation) {
+    health.map = validation->map;
+    if (trainer_.iteration() > 0) health.weights_map = validate_weights();
+  }
+  if (steps_ > 0) health.gradient_norm = gradient_norms_ / static_cast<double>(steps_);
+  if (qat_) health.layers = qat_->statistics();
+  record_layers(health.layers);
+  const train::WatchDecision decision = watch_.look(health);
+  if (health.weights_map) {
+    info(fmt::format("  mAP50-95 of the weights without averaging {:.4f}", *health.weights_map));
+  }
+  for (const std::string& warning : decision.warnings) {
+    if (!writes()) continue;
+    events_.warning(warning);
+    note("suspicion", warning);
+  }
+  if (decision.verdict == train::Verdict::kGoOn) return true;
+  if (decision.verdict == train::Verdict::kRollBack) {
+    roll_back(decision.diagnosis);
+    return false;
+  }
+  if (writes()) {
+    note("collapse", decision.diagnosis);
+    recorder_->finish();
+  }
+  fail("training collapsed; {}; {}", decision.diagnosis,
+       fs::exists(weights(kBest)) ? weights(kBest).string() + " is the best model so far"
+                                  : "begin again with a lower --lr0");
+}
+
+void TrainJob::roll_back(const std::string& diagnosis) {
+  if (writes()) {
+    events_.warning(diagnosis);
+    root_.log(diagnosis);
+    note("rollback", diagnosis);
+  }
+  train::TrainerState state;
+  TrainPosition good;
+  read_train_checkpoint(weights(kGood), state, good);
+  good.seconds += position_.seconds - good.seconds;  // time passes all the same
+  position_ = good;
+  trainer_.load(state);
+  trainer_.set_rate_factor(watch_.rate_factor());
+  if (writes()) recorder_->rewind({position_.epoch, trainer_.iteration()});
+  save();
+}
+
+void TrainJob::record_layers(const std::vector<train::LayerStatistics>& layers) {
+  if (!writes()) return;
+  for (const train::LayerStatistics& layer : layers) {
+    report::LayerRecord weight;
+    weight.epoch = position_.epoch;
+    weight.layer = layer.conv;
+    weight.bits = layer.weight_bits;
+    weight.scale_mean = layer.step_mean;
+    weight.scale_min = layer.step_min;
+    weight.scale_max = layer.step_max;
+    weight.scale_drift = layer.step_drift;
+    weight.oscillating = layer.oscillation;
+    weight.frozen = layer.frozen;
+    weight.dead_codes = layer.dead_codes;
+    weight.saturated = layer.saturated;
+    weight.gradient_norm = layer.weight_gradient;
+    recorder_->add(weight);
+    if (layer.input_bits == 0) continue;
+    report::LayerRecord input;
+    input.epoch = position_.epoch;
+    input.layer = layer.conv;
+    input.kind = report::LayerRecord::Kind::kActivation;
+    input.bits = layer.input_bits;
+    input.scale_mean = input.scale_min = input.scale_max = layer.input_step;
+    input.scale_drift = layer.input_step_drift;
+    input.clipped = layer.clipped_inputs;
+    input.gradient_norm = layer.input_step_gradient;
+    recorder_->add(input);
+  }
 }
 
 void TrainJob::note_result(const Validation& validation) {
@@ -301,6 +484,7 @@ void TrainJob::note_result(const Validation& validation) {
   const double now = fitness(validation.map50, validation.map);
   if (now > position_.best_fitness) {
     position_.best_fitness = now;
+    position_.best_map = validation.map;
     position_.best_epoch = position_.epoch;
   }
   position_.stopped =
@@ -349,13 +533,18 @@ void TrainJob::describe(const std::optional<Validation>& validation) {
 void TrainJob::save() {
   if (!writes()) return;
   recorder_->flush();
+  position_.watch = watch_.state().dump();
   write_train_checkpoint(weights(kLast), model_, trainer_.state(), position_, train_args_);
 }
 
 // After an epoch's last.pt was written; done again on resuming, in case it was cut off in between.
 void TrainJob::keep_copies() {
   const int64_t done = position_.epoch;  // epochs
-  if (position_.best_epoch == done - 1 && done > 0) link_file(weights(kLast), weights("best.pt"));
+  link_file(weights(kLast), weights(kGood));
+  const bool is_start = done == 0 && options_.validate_start;
+  if (is_start || (done > 0 && position_.best_epoch == done - 1)) {
+    link_file(weights(kLast), weights(kBest));
+  }
   if (options_.save_period > 0 && done > 0 && done % options_.save_period == 0) {
     link_file(weights(kLast), weights(fmt::format("epoch{:03}.pt", done)));
   }
@@ -369,7 +558,19 @@ TrainResult TrainJob::result() const {
           .best_fitness = std::max(position_.best_fitness, 0.0),
           .map50 = position_.map50,
           .map = position_.map,
-          .seconds = position_.seconds};
+          .best_map = position_.best_map,
+          .seconds = position_.seconds,
+          .rollbacks = watch_.rollbacks()};
+}
+
+void TrainJob::store_best(graph::Graph& annotated) {
+  if (!qat_) fail("the training had no quantizers");
+  train::TrainerState state;
+  TrainPosition best;
+  read_train_checkpoint(weights(kBest), state, best);
+  trainer_.load(state);
+  const train::Trainer::Averaged averaged(trainer_);
+  qat_->store(annotated);
 }
 
 }  // namespace yoloquant::pipeline

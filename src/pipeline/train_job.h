@@ -11,6 +11,8 @@
 #include "pipeline/train_model.h"
 #include "pipeline/train_validation.h"
 #include "report/train_recorder.h"
+#include "train/collapse_watch.h"
+#include "train/qat.h"
 #include "train/trainer.h"
 
 // Internal to the layer: the loop of a training and its files.
@@ -22,6 +24,9 @@ class TrainJob {
 
   TrainResult run();
 
+  // After run: writes the best state into an annotated inference graph of the model.
+  void store_best(graph::Graph& annotated);
+
  private:
   using Clock = std::chrono::steady_clock;
 
@@ -30,16 +35,27 @@ class TrainJob {
   bool writes() const { return options_.shard.rank == 0; }
   void info(const std::string& line);
 
+  static std::optional<train::Qat> make_qat(const TrainOptions& options, const TrainModel& model);
+  static std::vector<std::shared_ptr<train::TrainingPart>> make_parts(
+      const TrainOptions& options, const TrainModel& model, const std::optional<train::Qat>& qat);
   void begin();
   void resume();
-  void train_epoch();
-  void finish_epoch();
+  void start_training();
+  bool train_epoch();
+  void finish_epoch(bool finite);
+  bool judge(bool finite, const std::optional<Validation>& validation);
+  void roll_back(const std::string& diagnosis);
   std::optional<Validation> validate_epoch();
+  std::optional<double> validate_weights();
+  Validation validate_now();
+  void draw(const Validation& validation) const;
+  std::vector<data::TrainBatch> some_batches(int64_t count);
   void note_result(const Validation& validation);
   report::RunRecord run_record() const;
   void note(const std::string& kind, const std::string& text);
   void record(const std::optional<Validation>& validation);
   void record_step(const data::TrainBatch& batch, const train::StepReport& report, double seconds);
+  void record_layers(const std::vector<train::LayerStatistics>& layers);
   void save();
   void keep_copies();
   void describe(const std::optional<Validation>& validation);
@@ -53,10 +69,14 @@ class TrainJob {
   data::TrainLoader loader_;
   TrainOptions options_;  // with what the data say
   checkpoint::Value train_args_;
+  std::optional<train::Qat> qat_;
   train::Trainer trainer_;
+  train::CollapseWatch watch_;
   std::optional<report::TrainRecorder> recorder_;  // where this process writes
 
   TrainPosition position_;
+  double gradient_norms_ = 0;  // sum over the steps of this epoch
+  int64_t steps_ = 0;
   double images_per_second_ = 0;  // of the last epoch, without validation
   double seconds_of_epochs_ = 0;  // since this process began
   int64_t epochs_here_ = 0;

@@ -108,4 +108,17 @@ TrainModel open_train_model(const TrainOptions& options, const std::vector<std::
   return model;
 }
 
+graph::Graph open_teacher(const TrainOptions& options, const TrainModel& model) {
+  const std::string& path = options.qat->teacher;
+  if (path.empty()) return model.graph;
+  LoadOptions load;
+  load.image_height = load.image_width = options.image_size;
+  LoadedModel teacher = load_model(path, load);
+  const auto classes = static_cast<int64_t>(model.graph.metadata.names.size());
+  if (teacher.kind == ModelKind::kOnnx || teacher.class_count() != classes) {
+    fail_usage("{}: a teacher is a checkpoint with the {} classes of the data", path, classes);
+  }
+  return std::move(teacher.graph);
+}
+
 }  // namespace yoloquant::pipeline

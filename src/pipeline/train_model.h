@@ -21,4 +21,8 @@ struct TrainModel {
 // checkpoint, of which only what fits is taken when it has other classes.
 TrainModel open_train_model(const TrainOptions& options, const std::vector<std::string>& names);
 
+// The float model that a training with quantizers is taught by: options.qat->teacher, or the model
+// itself as it is before training. Throws Error (usage) for one of other classes or layers.
+graph::Graph open_teacher(const TrainOptions& options, const TrainModel& model);
+
 }  // namespace yoloquant::pipeline

@@ -22,56 +22,98 @@ void check_train_options(const TrainOptions& options) {
                options.save_period, options.patience);
   }
   data::check_augmentation(options.augment);
+  train::CollapseWatch{options.watch};  // checks its options
+  if (options.qat) {
+    if (options.qat->norm_batches < 0 || options.qat->gap_period < 0 ||
+        options.qat->distillation < 0) {
+      fail_usage("norm-batches {}, gap-period {} or distill {} is negative",
+                 options.qat->norm_batches, options.qat->gap_period, options.qat->distillation);
+    }
+    train::check(options.qat->options);
+  }
   train::check_options(options.trainer);
 }
+
+namespace {
+
+ordered_json qat_json(const QatSettings& settings) {
+  const train::QatOptions& o = settings.options;
+  ordered_json stages = ordered_json::array();
+  for (const train::BitStage& stage : o.stages) stages.push_back({stage.progress, stage.bits});
+  return {{"config", quant::config_yaml(settings.config)},
+          {"start", settings.start.string()},
+          {"norm_batches", settings.norm_batches},
+          {"distillation", settings.distillation},
+          {"teacher", settings.teacher},
+          {"gap_period", settings.gap_period},
+          {"lsq_start", o.weight_steps == train::StepStart::kLsq},
+          {"step_rate", o.step_rate},
+          {"learn_zero_points", o.learn_zero_points},
+          {"dampening", o.dampening},
+          {"freezing", o.freezing},
+          {"freeze_threshold", o.freeze_threshold},
+          {"final_freeze_threshold", o.final_freeze_threshold},
+          {"oscillation_momentum", o.oscillation_momentum},
+          {"freeze_norms_after", o.freeze_norms_after},
+          {"correct_after", o.correct_after},
+          {"stages", std::move(stages)}};
+}
+
+}  // namespace
 
 ordered_json train_settings(const TrainOptions& options) {
   const train::TrainerOptions& t = options.trainer;
   const train::ScheduleOptions& s = t.schedule;
   const data::AugmentOptions& a = options.augment;
-  return {{"model", options.model},
-          {"data", options.data.yaml.string()},
-          {"coco", options.data.coco.string()},
-          {"train_split", options.data.train_split},
-          {"val_split", options.data.val_split},
-          {"fraction", options.data.fraction},
-          {"seed", options.seed},
-          {"imgsz", options.image_size},
-          {"batch", options.batch},
-          {"epochs", s.epochs},
-          {"optimizer", train::optimizer_name(t.optimizer)},
-          {"amp", train::precision_name(t.precision)},
-          {"lr0", s.rate},
-          {"lrf", s.final_rate},
-          {"cos_lr", s.cosine},
-          {"momentum", s.momentum},
-          {"weight_decay", s.weight_decay},
-          {"warmup_epochs", s.warmup_epochs},
-          {"warmup_momentum", s.warmup_momentum},
-          {"warmup_bias_lr", s.warmup_bias_rate},
-          {"nbs", s.nominal_batch},
-          {"box", t.box},
-          {"cls", t.classes},
-          {"dfl", t.dfl},
-          {"clip_norm", t.clip_norm},
-          {"ema_decay", t.ema_decay},
-          {"ema_tau", t.ema_tau},
-          {"freeze_norm", t.freeze_norm},
-          {"mosaic", a.mosaic},
-          {"mixup", a.mixup},
-          {"close_mosaic", a.close_mosaic},
-          {"degrees", a.degrees},
-          {"translate", a.translate},
-          {"scale", a.scale},
-          {"shear", a.shear},
-          {"perspective", a.perspective},
-          {"hsv_h", a.hsv_h},
-          {"hsv_s", a.hsv_s},
-          {"hsv_v", a.hsv_v},
-          {"flipud", a.flipud},
-          {"fliplr", a.fliplr},
-          {"val_period", options.val_period},
-          {"patience", options.patience}};
+  ordered_json json{{"model", options.model},
+                    {"data", options.data.yaml.string()},
+                    {"coco", options.data.coco.string()},
+                    {"train_split", options.data.train_split},
+                    {"val_split", options.data.val_split},
+                    {"fraction", options.data.fraction},
+                    {"seed", options.seed},
+                    {"imgsz", options.image_size},
+                    {"batch", options.batch},
+                    {"epochs", s.epochs},
+                    {"optimizer", train::optimizer_name(t.optimizer)},
+                    {"amp", train::precision_name(t.precision)},
+                    {"lr0", s.rate},
+                    {"lrf", s.final_rate},
+                    {"cos_lr", s.cosine},
+                    {"momentum", s.momentum},
+                    {"weight_decay", s.weight_decay},
+                    {"warmup_epochs", s.warmup_epochs},
+                    {"warmup_momentum", s.warmup_momentum},
+                    {"warmup_bias_lr", s.warmup_bias_rate},
+                    {"nbs", s.nominal_batch},
+                    {"box", t.box},
+                    {"cls", t.classes},
+                    {"dfl", t.dfl},
+                    {"clip_norm", t.clip_norm},
+                    {"ema_decay", t.ema_decay},
+                    {"ema_tau", t.ema_tau},
+                    {"freeze_norm", t.freeze_norm},
+                    {"mosaic", a.mosaic},
+                    {"mixup", a.mixup},
+                    {"close_mosaic", a.close_mosaic},
+                    {"degrees", a.degrees},
+                    {"translate", a.translate},
+                    {"scale", a.scale},
+                    {"shear", a.shear},
+                    {"perspective", a.perspective},
+                    {"hsv_h", a.hsv_h},
+                    {"hsv_s", a.hsv_s},
+                    {"hsv_v", a.hsv_v},
+                    {"flipud", a.flipud},
+                    {"fliplr", a.fliplr},
+                    {"val_period", options.val_period},
+                    {"patience", options.patience},
+                    {"validate_start", options.validate_start},
+                    {"watch_fall", options.watch.relative_fall},
+                    {"watch_tries", options.watch.tries},
+                    {"watch_rate_factor", options.watch.rate_factor}};
+  if (options.qat) json["qat"] = qat_json(*options.qat);
+  return json;
 }
 
 void check_same_settings(const ordered_json& before, const ordered_json& now) {

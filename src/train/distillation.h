@@ -4,15 +4,10 @@
 
 #include <cstdint>
 
+#include "train/distillation_options.h"
 #include "train/trainable_graph.h"
 
 namespace yoloquant::train {
-
-struct DistillationOptions {
-  double weight = 1;  // of the sum
-  double one2many = 1;
-  double one2one = 1;
-};
 
 // How far a student's logits are from a teacher's, the float model's on the same images, times the
 // images of the batch as detection_loss is: quant::teacher_loss of each head (Hinton et al. 2015

@@ -49,6 +49,10 @@ LayerStatistics measure(const QuantizedLayer& layer) {
   s.dead_channels = share_of(codes.flatten(1).abs().amax({1}).eq(0));
   const at::Tensor v = at::div(layer.weight, by_channel(layer.signed_step(), layer.weight.dim()));
   s.saturated = share_of(v.lt(layer.range.low).logical_or(v.gt(layer.range.high)));
+  const at::Tensor steps = layer.log_step.detach().exp();
+  s.step_mean = steps.mean().item<double>();
+  s.step_min = steps.min().item<double>();
+  s.step_max = steps.max().item<double>();
   s.step_drift = drift(layer.log_step, layer.start);
   if (!layer.input) return s;
   const InputQuantizer& input = *layer.input;
@@ -56,6 +60,7 @@ LayerStatistics measure(const QuantizedLayer& layer) {
   const Tensor count = exec::to_host(input.count);
   if (count.data<double>()[1] > 0)
     s.clipped_inputs = count.data<double>()[0] / count.data<double>()[1];
+  s.input_step = input.log_step.detach().exp().item<double>();
   s.input_step_drift = drift(input.log_step, input.start);
   return s;
 }

@@ -81,9 +81,41 @@ class Trainer::Impl {
     };
   }
 
-  void begin_epoch(int64_t epoch) {
-    for (const auto& part : parts_) part->begin_epoch(epoch);
+  int64_t batches_to_prepare() const {
+    int64_t most = 0;
+    for (const auto& part : parts_) most = std::max(most, part->batches_to_prepare());
+    return most;
   }
+
+  void prepare(std::span<const data::TrainBatch> batches) {
+    for (const auto& part : parts_) {
+      const int64_t wanted = part->batches_to_prepare();
+      if (wanted > 0) part->prepare(wanted, images_of(batches));
+    }
+    restart_average();
+  }
+
+  void begin_epoch(int64_t epoch) {
+    const double progress =
+        static_cast<double>(epoch) / static_cast<double>(options_.schedule.epochs);
+    bool restart = false;
+    for (const auto& part : parts_) restart = part->begin_epoch(progress) || restart;
+    if (restart) restart_average();
+  }
+
+  void estimate_norms(std::span<const data::TrainBatch> batches) {
+    train::estimate_norms(model_, static_cast<int64_t>(batches.size()), images_of(batches));
+  }
+
+  void sum_over_ranks(std::span<double> values) {
+    if (!exchange_) return;
+    const Tensor host = Tensor::from<double>({static_cast<int64_t>(values.size())},
+                                             std::vector<double>(values.begin(), values.end()));
+    const Tensor sums = exec::to_host(exchange_->sum_over_ranks(exec::view_of(host).to(device())));
+    std::ranges::copy(sums.data<double>(), values.begin());
+  }
+
+  void set_rate_factor(double factor) { rate_factor_ = factor; }
 
   StepReport step(const data::TrainBatch& batch) {
     StepReport report;
@@ -91,10 +123,12 @@ class Trainer::Impl {
     report.loss_scale = scaler_.factor();
     const bool last = iteration_ - last_step_ >= report.settings.accumulate;
     accumulate(batch, last, report);
-    // With float16 only the gradients of a whole step say what is finite.
-    const bool rescued = scaler_.enabled();
+    // With float16, and with several processes, only the gradients of a whole step say what is
+    // finite.
+    const bool rescued = scaler_.enabled() || exchange_ != nullptr;
     if (last && (report.finite || rescued)) take_step(report);
     if (!report.finite && (last || !rescued)) optimizer_.clear_gradients();
+    if (exchange_ && !last) report.finite = true;
     if (last) last_step_ = iteration_;
     ++iteration_;
     return report;
@@ -112,12 +146,6 @@ class Trainer::Impl {
   }
 
   void swap() { ema_.swap(); }
-  void begin_evaluation() {
-    for (const auto& part : parts_) part->begin_evaluation();
-  }
-  void end_evaluation() {
-    for (const auto& part : parts_) part->end_evaluation();
-  }
 
   int64_t iteration() const { return iteration_; }
 
@@ -145,7 +173,7 @@ class Trainer::Impl {
   void load(const TrainerState& state) {
     const at::NoGradGuard guard;
     exec::copy_into(model_.state(), state.model, "the saved model");
-    exec::copy_into(part_state(), state.parts, "the saved training");
+    for (const auto& part : parts_) part->load(state.parts, "the saved training");
     TensorMap means = state.part_average;
     means.insert(state.average.begin(), state.average.end());
     exec::copy_into(ema_.means(), means, "the saved running mean");
@@ -168,6 +196,22 @@ class Trainer::Impl {
   double progress() const {
     const auto total = static_cast<double>(options_.schedule.epochs * options_.schedule.batches);
     return std::min(static_cast<double>(iteration_) / total, 1.0);
+  }
+
+  ImageBatches images_of(std::span<const data::TrainBatch> batches) const {
+    return [this, batches](int64_t index) {
+      return images_on_device(batches[static_cast<size_t>(index) % batches.size()], device());
+    };
+  }
+
+  void restart_average() { ema_ = make_ema(averaged(), options_.ema_decay, options_.ema_tau); }
+
+  NormMode norm_mode() const {
+    if (options_.freeze_norm) return NormMode::kEvaluation;
+    const bool frozen = std::ranges::any_of(parts_, [&](const auto& part) {
+      return part->norm_mode(progress()) == NormMode::kEvaluation;
+    });
+    return frozen ? NormMode::kEvaluation : NormMode::kTraining;
   }
 
   std::vector<ParameterGroup> make_groups() {
@@ -210,8 +254,7 @@ class Trainer::Impl {
   void accumulate(const data::TrainBatch& batch, bool last, StepReport& report) {
     const at::Tensor images = images_on_device(batch, device());
     const Targets targets = targets_of(batch);
-    const Logits logits =
-        forward(images, options_.freeze_norm ? NormMode::kEvaluation : NormMode::kTraining);
+    const Logits logits = forward(images, norm_mode());
     const DetectionLoss loss = detection_loss(logits, targets, loss_);
     at::Tensor total = loss.total;
     for (const auto& part : parts_) {
@@ -230,6 +273,7 @@ class Trainer::Impl {
   void take_step(StepReport& report) {
     report.finite = scaler_.unscale(gradients());
     if (report.finite) {
+      for (const auto& part : parts_) part->before_step(progress());
       const double limit =
           options_.clip_norm > 0 ? options_.clip_norm : std::numeric_limits<double>::infinity();
       report.gradient_norm = optimizer_.clip_gradients(limit).item<double>();
@@ -237,6 +281,7 @@ class Trainer::Impl {
     }
     scaler_.update();
     if (!report.finite) return;
+    for (double& rate : report.settings.rates) rate *= rate_factor_;
     std::vector<double> rates(report.settings.rates.begin(), report.settings.rates.end());
     for (const auto& [like, factor] : part_rates_) {
       rates.push_back(report.settings.rates.at(like) * factor);
@@ -285,6 +330,7 @@ class Trainer::Impl {
   LossOptions loss_;
   int64_t iteration_ = 0;
   int64_t last_step_ = -1;
+  double rate_factor_ = 1;
 };
 
 Trainer::Trainer(const graph::Graph& graph, const TrainerOptions& options,
@@ -295,6 +341,13 @@ Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
+int64_t Trainer::batches_to_prepare() const { return impl_->batches_to_prepare(); }
+void Trainer::prepare(std::span<const data::TrainBatch> batches) { impl_->prepare(batches); }
+void Trainer::sum_over_ranks(std::span<double> values) { impl_->sum_over_ranks(values); }
+void Trainer::set_rate_factor(double factor) { impl_->set_rate_factor(factor); }
+void Trainer::estimate_norms(std::span<const data::TrainBatch> batches) {
+  impl_->estimate_norms(batches);
+}
 void Trainer::begin_epoch(int64_t epoch) { impl_->begin_epoch(epoch); }
 StepReport Trainer::step(const data::TrainBatch& batch) { return impl_->step(batch); }
 Evaluation Trainer::evaluate(const EvaluationBatch& batch) { return impl_->evaluate(batch); }
@@ -302,13 +355,7 @@ int64_t Trainer::iteration() const { return impl_->iteration(); }
 TrainerState Trainer::state() const { return impl_->state(); }
 void Trainer::load(const TrainerState& state) { impl_->load(state); }
 
-Trainer::Averaged::Averaged(Trainer& trainer) : trainer_(trainer) {
-  trainer_.impl_->swap();
-  trainer_.impl_->begin_evaluation();
-}
-Trainer::Averaged::~Averaged() {
-  trainer_.impl_->end_evaluation();
-  trainer_.impl_->swap();
-}
+Trainer::Averaged::Averaged(Trainer& trainer) : trainer_(trainer) { trainer_.impl_->swap(); }
+Trainer::Averaged::~Averaged() { trainer_.impl_->swap(); }
 
 }  // namespace yoloquant::train

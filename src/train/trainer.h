@@ -78,12 +78,24 @@ class Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
+  // Before the first batch of a new training: so many batches, which parts prepare with.
+  int64_t batches_to_prepare() const;
+  void prepare(std::span<const data::TrainBatch> batches);
+
   void begin_epoch(int64_t epoch);
+
+  // What all learning rates of the schedule are multiplied by; 1 at the start, and not part of the
+  // state.
+  void set_rate_factor(double factor);
 
   // Loss and gradients of a batch; when enough batches have added up, a step: gradients are
   // unscaled, clipped and used, and the running mean is updated. Throws Error for a batch whose
   // labels are out of range.
   StepReport step(const data::TrainBatch& batch);
+
+  // Replaces the running statistics of batch norms by those of these batches (norm_estimation.h):
+  // of the running means while there is an Averaged, which keep them then.
+  void estimate_norms(std::span<const data::TrainBatch> batches);
 
   // Losses and detections with the running statistics; nothing changes.
   Evaluation evaluate(const EvaluationBatch& batch);
@@ -99,6 +111,9 @@ class Trainer {
    private:
     Trainer& trainer_;
   };
+
+  // With several processes: replaces each value by its sum over all of them.
+  void sum_over_ranks(std::span<double> values);
 
   int64_t iteration() const;
   TrainerState state() const;

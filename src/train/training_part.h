@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "train/norm_estimation.h"
 #include "train/optimizer.h"
 #include "train/trainable_graph.h"
 
@@ -36,18 +37,38 @@ class TrainingPart {
   virtual std::vector<PartParameters> parameters() { return {}; }
   // All that is needed to go on, the parameters included: the tensors themselves.
   virtual NamedTensors state() const { return {}; }
+  // Takes it back; `state` may hold more. Throws Error that names `what`.
+  virtual void load(const TensorMap& state, const std::string& what) {
+    exec::copy_into(this->state(), state, what);
+  }
 
-  virtual void begin_epoch(int64_t epoch) { static_cast<void>(epoch); }
+  // Batches of images that prepare() wants before the first one; 0: none. What it makes of them is
+  // part of state().
+  virtual int64_t batches_to_prepare() const { return 0; }
+  virtual void prepare(int64_t batches, const ImageBatches& images) {
+    static_cast<void>(batches);
+    static_cast<void>(images);
+  }
+  // `progress` of the training, 0..1. True when parameters have jumped, so that running means over
+  // them start anew.
+  virtual bool begin_epoch(double progress) {
+    static_cast<void>(progress);
+    return false;
+  }
+  // What batch norms normalize with in training; any part can ask for the running statistics.
+  virtual NormMode norm_mode(double progress) const {
+    static_cast<void>(progress);
+    return NormMode::kTraining;
+  }
   // A scalar that is added to the loss of the batch's mean image; undefined: nothing.
   virtual at::Tensor penalty(const BatchView& batch) {
     static_cast<void>(batch);
     return {};
   }
-  // After each step of the optimizer, before the running mean is updated.
+  // Around each step of the optimizer: when its gradients are whole, before they are clipped; and
+  // before the running mean is updated.
+  virtual void before_step(double progress) { static_cast<void>(progress); }
   virtual void after_step(double progress) { static_cast<void>(progress); }
-  // Around evaluations, in which the model holds the running means.
-  virtual void begin_evaluation() {}
-  virtual void end_evaluation() {}
 };
 
 // What the processes of a data-parallel training do together.
