@@ -21,6 +21,8 @@ using nlohmann::ordered_json;
 
 constexpr const char* kLast = "last.pt";
 constexpr const char* kSettings = "train.json";
+// Halving the largest factor of float16 as often leaves nothing of it.
+constexpr int kMostSkippedSteps = 40;
 
 // A run that was stopped before it began is begun.
 RunMode mode_of(const TrainOptions& options) {
@@ -191,13 +193,7 @@ void TrainJob::train_epoch() {
                         data::draw_grid(data::batch_tiles(batch, data_.names)));
     }
     const train::StepReport report = trainer_.step(batch);
-    if (!report.finite && options_.trainer.precision != train::Precision::kFloat16) {
-      fail(
-          "epoch {}, batch {}: the loss or its gradients are not finite (losses {}): {} holds the "
-          "last good state; begin again with a lower --lr0 or without --amp",
-          position_.epoch + 1, batch.index + 1, losses_text(report.losses),
-          weights(kLast).string());
-    }
+    check_finite(report);
     const double seconds = seconds_since(batch_start);
     batch_start = Clock::now();
     position_.seconds += seconds;
@@ -212,6 +208,23 @@ void TrainJob::train_epoch() {
   }
   progress_.finish();
   images_per_second_ = static_cast<double>(images) / seconds_since(start);
+}
+
+void TrainJob::check_finite(const train::StepReport& report) {
+  if (report.finite) {
+    if (report.stepped) skipped_steps_ = 0;
+    return;
+  }
+  // With float16 the scaler finds a factor that fits, if there is one.
+  const bool rescued = options_.trainer.precision == train::Precision::kFloat16;
+  if (rescued && ++skipped_steps_ < kMostSkippedSteps) return;
+  const fs::path last = weights(kLast);
+  fail(
+      "epoch {}, batch {}: the loss or its gradients are not finite (losses {}): begin again with "
+      "a "
+      "lower --lr0 or --amp off{}",
+      position_.epoch + 1, position_.batch + 1, losses_text(report.losses),
+      fs::exists(last) ? fmt::format("; {} holds the last good state", last.string()) : "");
 }
 
 void TrainJob::record_step(const data::TrainBatch& batch, const train::StepReport& report,

@@ -37,6 +37,7 @@ class TrainJob {
   std::optional<Validation> validate_epoch();
   void note_result(const Validation& validation);
   void record(const std::optional<Validation>& validation);
+  void check_finite(const train::StepReport& report);
   void record_step(const data::TrainBatch& batch, const train::StepReport& report, double seconds);
   void save();
   void keep_copies();
@@ -58,6 +59,7 @@ class TrainJob {
   double images_per_second_ = 0;  // of the last epoch, without validation
   double seconds_of_epochs_ = 0;  // since this process began
   int64_t epochs_here_ = 0;
+  int skipped_steps_ = 0;  // in a row
 };
 
 }  // namespace yoloquant::pipeline
