@@ -28,6 +28,8 @@ constexpr const char* kLast = "last.pt";
 constexpr const char* kGood = "good.pt";  // what a collapse goes back to
 constexpr const char* kBest = "best.pt";
 constexpr const char* kSettings = "train.json";
+// Halving the largest factor of float16 as often leaves nothing of it.
+constexpr int kMostSkippedSteps = 40;
 
 // A run that was stopped before it began is begun.
 RunMode mode_of(const TrainOptions& options) {
@@ -295,13 +297,9 @@ bool TrainJob::train_epoch() {
                         data::draw_grid(data::batch_tiles(batch, data_.names)));
     }
     const train::StepReport report = trainer_.step(batch);
-    if (!report.finite && options_.trainer.precision != train::Precision::kFloat16) {
+    if (!is_sound(report)) {
       progress_.finish();
       return false;
-    }
-    if (report.stepped) {
-      gradient_norms_ += report.gradient_norm;
-      ++steps_;
     }
     const double seconds = seconds_since(batch_start);
     batch_start = Clock::now();
@@ -318,6 +316,19 @@ bool TrainJob::train_epoch() {
   progress_.finish();
   images_per_second_ = static_cast<double>(images) / seconds_since(start);
   return true;
+}
+
+// Whether training can go on after this step.
+bool TrainJob::is_sound(const train::StepReport& report) {
+  if (report.stepped) {
+    skipped_steps_ = 0;
+    gradient_norms_ += report.gradient_norm;
+    ++steps_;
+  }
+  if (report.finite) return true;
+  // With float16 the scaler finds a factor that fits, if there is one.
+  return options_.trainer.precision == train::Precision::kFloat16 &&
+         ++skipped_steps_ < kMostSkippedSteps;
 }
 
 void TrainJob::record_step(const data::TrainBatch& batch, const train::StepReport& report,

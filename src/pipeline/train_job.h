@@ -54,6 +54,7 @@ class TrainJob {
   report::RunRecord run_record() const;
   void note(const std::string& kind, const std::string& text);
   void record(const std::optional<Validation>& validation);
+  bool is_sound(const train::StepReport& report);
   void record_step(const data::TrainBatch& batch, const train::StepReport& report, double seconds);
   void record_layers(const std::vector<train::LayerStatistics>& layers);
   void save();
@@ -80,6 +81,7 @@ class TrainJob {
   double images_per_second_ = 0;  // of the last epoch, without validation
   double seconds_of_epochs_ = 0;  // since this process began
   int64_t epochs_here_ = 0;
+  int skipped_steps_ = 0;  // in a row
 };
 
 }  // namespace yoloquant::pipeline

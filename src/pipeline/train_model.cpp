@@ -72,6 +72,25 @@ void change_classes(LoadedModel& loaded, const TrainOptions& options, int64_t cl
                   options.model, before, classes, taken, state.size()));
 }
 
+// The loss takes the bins of box distributions for 0, 1, 2, ...; so must what decodes them. Weights
+// that were quantized before may have rounded ones.
+void set_exact_bins(graph::Graph& graph, const std::string& model,
+                    std::vector<std::string>& warnings) {
+  bool differed = false;
+  for (auto& [name, parameter] : graph.parameters) {
+    if (!name.ends_with("dfl.conv.weight")) continue;
+    const std::span<float> bins = parameter.mutable_data<float>();
+    for (size_t i = 0; i < bins.size(); ++i) {
+      differed = differed || bins[i] != static_cast<float>(i);
+      bins[i] = static_cast<float>(i);
+    }
+  }
+  if (!differed) return;
+  warnings.push_back(model +
+                     ": the bins of its box distributions (DFL) were not 0, 1, 2, ...; "
+                     "they are now, as the loss has them");
+}
+
 }  // namespace
 
 TrainModel open_train_model(const TrainOptions& options, const std::vector<std::string>& names) {
@@ -91,6 +110,8 @@ TrainModel open_train_model(const TrainOptions& options, const std::vector<std::
   TrainModel model;
   model.sha256 = loaded.sha256;
   if (loaded.class_count() != classes) change_classes(loaded, options, classes, model.warnings);
+
+  set_exact_bins(loaded.graph, options.model, model.warnings);
 
   if (loaded.checkpoint) model.description.order = loaded.checkpoint->order;
   model.description.yaml = definition_value(*loaded.definition);

@@ -55,7 +55,8 @@ std::vector<std::string> other_value(const Option& option) {
   if (option.name == "imgsz") return {"320x640"};
   if (option.name == "device") return {"cuda:1"};
   if (option.placeholder == "N" || option.placeholder == "X") {
-    return {option.high < 14 ? "1" : "14"};
+    if (option.high >= 14) return {"14"};
+    return {option.default_values == std::vector<std::string>{"1"} ? "0" : "1"};
   }
   if (option.kind == OptionKind::kList) return {"one", "two"};
   return {"some text: with a colon"};
@@ -152,6 +153,8 @@ TEST(Commands, FixedNamesExist) {
       {"onnx check", {}},
       {"onnx clean", {"out"}},
       {"onnx diff", {"images", "per-node"}},
+      {"train",
+       {"data", "coco", "epochs", "batch", "imgsz", "out", "resume", "fraction", "device", "seed"}},
       {"demo", {"model", "data"}}};
   ASSERT_EQ(table().size(), expected.size());
   for (const Command& command : table()) {

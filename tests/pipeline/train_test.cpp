@@ -13,7 +13,9 @@
 #include "checkpoint/checkpoint.h"
 #include "data/coco_labels.h"
 #include "data/shapes.h"
+#include "pipeline/evaluate.h"
 #include "pipeline/load_model.h"
+#include "support/shared_data.h"
 #include "support/temporary_folder.h"
 
 namespace yoloquant::pipeline {
@@ -264,6 +266,33 @@ TEST(Train, TakesWhatFitsOfACheckpointWithOtherClasses) {
               first(checkpoint::read(run / "weights/best.pt").state), 1e-6);
 }
 
+TEST(Train, ValidationOfYolov10nIsThatOfEval) {
+  YQ_REQUIRE_SHARED();
+  const test::TemporaryFolder folder;
+  TrainOptions options = small_training(folder / "run");
+  options.model = (test::shared_data() / "weights/yolov10n.pt").string();
+  options.data.coco = test::shared_data() / "coco";
+  options.data.fraction = 0.015;  // 2 images
+  options.image_size = 320;
+  options.trainer.schedule.epochs = 1;
+  options.trainer.schedule.rate = 1e-12;
+  options.trainer.freeze_norm = true;
+  const TrainResult result = train(options);
+  EvalOptions eval;
+  eval.coco_root = options.data.coco;
+  eval.head = graph::Head::kOneToOne;
+  eval.image_height = eval.image_width = 320;
+  eval.provider = runtime::Provider::kCpu;
+  eval.threads = 1;
+  eval.skip_latency = true;
+  eval.bootstrap_resamples = 0;
+  const EvalResult expected =
+      evaluate_model((folder / "run/weights/last.pt").string(), folder / "eval", eval);
+  EXPECT_GT(result.map, 0.3);
+  EXPECT_NEAR(result.map, expected.coco.figures.ap, 5e-4);
+  EXPECT_NEAR(result.map50, expected.coco.figures.ap50, 5e-4);
+}
+
 void expect_error(const TrainOptions& options, Error::Kind kind, const std::string& text) {
   try {
     train(options);
@@ -295,6 +324,14 @@ TEST(Train, WrongUse) {
   options.resume = true;
   options.trainer.schedule.rate = 0.5;
   expect_error(options, Error::Kind::kUsage, "began with lr0 0.01, not 0.5");
+}
+
+TEST(Train, ALossThatIsNotFiniteEndsItAndLeavesTheLastGoodState) {
+  const test::TemporaryFolder folder;
+  TrainOptions options = small_training(folder / "run");
+  options.trainer.schedule.rate = 1e30;
+  expect_error(options, Error::Kind::kFailure, "not finite");
+  EXPECT_FALSE(fs::exists(folder / "run/weights/last.pt"));
 }
 
 TEST(Train, DamagedCheckpointsAreRefused) {
