@@ -5,8 +5,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/native_batch_norm_backward.h>
 #include <ATen/ops/rsqrt.h>
-#include <ATen/ops/sum.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/var_mean.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -85,11 +83,11 @@ class SynchronizedNorm : public torch::autograd::Function<SynchronizedNorm> {
     const int64_t channels = weight.size(0);
     const Tensor inverse = at::rsqrt(variance.add(eps));
     const Tensor scale = weight.detach().mul(inverse);
-    // The other two terms are a + b x.
-    const Tensor b = scale.mul(sums.slice(0, channels)).mul(inverse);
-    const Tensor a = scale.mul(sums.slice(0, 0, channels)).sub(b.mul(mean));
+    // The other two terms are a + b (x - mean).
+    const Tensor a = scale.mul(sums.slice(0, 0, channels));
+    const Tensor b = scale.mul(sums.slice(0, channels)).mul_(inverse);
     const auto by_channel = [&](const Tensor& values) { return values.view({1, channels, 1, 1}); };
-    d_input.sub_(input.mul(by_channel(b)).add_(by_channel(a)));
+    d_input.sub_(input.sub(by_channel(mean)).mul_(by_channel(b)).add_(by_channel(a)));
     return {d_input, d_weight, d_bias, Tensor(), Tensor(), Tensor()};
   }
 };

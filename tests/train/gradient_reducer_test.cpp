@@ -98,7 +98,7 @@ Batch batch_part(const std::string& name, int64_t begin, int64_t end) {
           {integers(image), integers(label), floats({end - begin, 4}, box)}};
 }
 
-constexpr int kSteps = 4;
+constexpr int kSteps = 3;
 
 // A few steps of two backwards each on images [begin, end) of every batch.
 void train(TrainableGraph& model, ProcessGroup& group, NormMode mode, int64_t begin, int64_t end) {
