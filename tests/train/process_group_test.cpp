@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <stdexcept>
 
 #include "base/file.h"
 #include "support/temporary_folder.h"
@@ -95,8 +96,12 @@ TEST(ProcessGroup, SaysThatGpusNeedNccl) {
   }
 }
 
-// Ranks of a group of which one ends in the middle of a sum.
-class LostRank : public testing::TestWithParam<int> {
+// Ranks of a group of which one ends in the middle of a sum: it is killed, or an error ends it.
+struct Loss {
+  int rank;
+  bool killed;
+};
+class LostRank : public testing::TestWithParam<Loss> {
  protected:
   // What each rank caught is in FOLDER/messageRANK, how it ended in FOLDER/statusRANK.
   static constexpr const char* kFolder = "YOLOQUANT_TEST_RANKS_FOLDER";
@@ -126,14 +131,17 @@ class LostRank : public testing::TestWithParam<int> {
 
 TEST_P(LostRank, IsNamedByTheOthers) {
   constexpr int kRanks = 4;
-  const int lost = GetParam();
+  const int lost = GetParam().rank;
   if (const auto environment = rank_environment()) {
     ProcessGroup group(*environment);
     try {
       for (int step = 0; step < 1000; ++step) {
         const at::Tensor buffer = at::ones({100'000});
         const auto wait = group.start_sum(buffer);
-        if (group.rank() == lost && step == 3) std::raise(SIGKILL);
+        if (group.rank() == lost && step == 3) {
+          if (GetParam().killed) std::raise(SIGKILL);
+          throw std::runtime_error("no more images");
+        }
         group.sum(at::ones({1}));
         wait();
       }
@@ -146,16 +154,18 @@ TEST_P(LostRank, IsNamedByTheOthers) {
   }
   const test::TemporaryFolder folder;
   const std::string report = launch(folder.path(), kRanks);
-  EXPECT_THAT(report, HasSubstr(fmt::format("rank {} of 4 ended with status 137", lost)));
+  const std::string ending = GetParam().killed ? "137" : "1";
+  EXPECT_THAT(report, HasSubstr(fmt::format("rank {} of 4 ended with status {}", lost, ending)));
   for (int rank = 0; rank < kRanks; ++rank) {
     const std::string status = read_file(folder / fmt::format("status{}", rank));
-    EXPECT_EQ(status, rank == lost ? "137\n" : "0\n") << rank;
+    EXPECT_EQ(status, rank == lost ? ending + "\n" : "0\n") << rank;
     if (rank == lost) continue;
     EXPECT_THAT(read_file(folder / fmt::format("message{}", rank)),
                 HasSubstr(fmt::format("rank {} is gone", lost)));
   }
 }
-INSTANTIATE_TEST_SUITE_P(Ranks, LostRank, testing::Values(0, 2));
+INSTANTIATE_TEST_SUITE_P(Ranks, LostRank,
+                         testing::Values(Loss{0, true}, Loss{2, true}, Loss{1, false}));
 
 }  // namespace
 }  // namespace yoloquant::train
