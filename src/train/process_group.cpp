@@ -60,8 +60,7 @@ struct ProcessGroup::Connection {
     } catch (const std::exception& error) {
       fail(
           "rank {} of {} did not meet the others at {}:{} within {}: {}; are all ranks running, "
-          "with "
-          "the same MASTER_ADDR and MASTER_PORT?",
+          "with the same MASTER_ADDR and MASTER_PORT?",
           rank, environment.world_size, environment.master_address, environment.master_port,
           human_seconds(std::chrono::duration<double>(options.join_timeout).count()),
           first_line(error));
@@ -71,7 +70,7 @@ struct ProcessGroup::Connection {
   ~Connection() {
     // Gloo's destructor waits for operations under way, which a rank that is gone never ends: what
     // failed is left to the end of the process.
-    if (!failure.empty() || std::uncaught_exceptions() > 0) backend.release();
+    if (!failure.empty() || std::uncaught_exceptions() > 0) static_cast<void>(backend.release());
   }
 
   void join(const RankEnvironment& environment, const ProcessGroupOptions& options) {
