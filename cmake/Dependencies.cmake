@@ -49,17 +49,31 @@ endif()
 add_library(yoloquant_c10d INTERFACE)
 target_include_directories(yoloquant_c10d SYSTEM INTERFACE "${YOLOQUANT_GLOO_INCLUDE}")
 # NCCL is there when LibTorch was built for CUDA. Its headers and CUDA's come as wheels with torch's,
-# or with a toolkit.
+# or with a toolkit; what they need differs between versions, so it is tried.
 if(TARGET yoloquant_torch_torch_cuda)
-  file(GLOB _cuda_hints "${YOLOQUANT_SITE}/nvidia/*/include")
-  find_path(YOLOQUANT_NCCL_INCLUDE nccl.h PATHS ${_cuda_hints} /usr/local/cuda/include)
-  find_path(YOLOQUANT_CUDA_INCLUDE cuda_runtime_api.h PATHS ${_cuda_hints} /usr/local/cuda/include)
-  if(YOLOQUANT_NCCL_INCLUDE AND YOLOQUANT_CUDA_INCLUDE)
+  file(GLOB _cuda_includes "${YOLOQUANT_SITE}/nvidia/*/include" /usr/local/cuda/include)
+  file(GLOB _cudart "${YOLOQUANT_SITE}/nvidia/*/lib/libcudart.so.*"
+       /usr/local/cuda/lib64/libcudart.so)
+  include(CheckCXXSourceCompiles)
+  set(CMAKE_REQUIRED_DEFINITIONS -DUSE_C10D_NCCL)
+  set(CMAKE_REQUIRED_INCLUDES "${YOLOQUANT_GLOO_INCLUDE}" ${_cuda_includes})
+  set(CMAKE_REQUIRED_LIBRARIES yoloquant_torch ${_cudart})
+  check_cxx_source_compiles("
+    #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+    using Group = c10d::ProcessGroupNCCL;
+    int main(int argc, char**) {
+      c10::intrusive_ptr<c10d::Store> store;
+      return c10::make_intrusive<Group>(store, 0, argc, Group::Options::create())->getSize();
+    }" YOLOQUANT_HAS_NCCL)
+  foreach(_variable DEFINITIONS INCLUDES LIBRARIES)
+    unset(CMAKE_REQUIRED_${_variable})
+  endforeach()
+  if(YOLOQUANT_HAS_NCCL)
     target_compile_definitions(yoloquant_c10d INTERFACE USE_C10D_NCCL)
-    target_include_directories(yoloquant_c10d SYSTEM INTERFACE
-      "${YOLOQUANT_NCCL_INCLUDE}" "${YOLOQUANT_CUDA_INCLUDE}")
+    target_include_directories(yoloquant_c10d SYSTEM INTERFACE ${_cuda_includes})
+    target_link_libraries(yoloquant_c10d INTERFACE ${_cudart})
   else()
-    message(STATUS "no headers of NCCL and CUDA: training on several GPUs is left out")
+    message(STATUS "NCCL cannot be compiled against: training on several GPUs is left out")
   endif()
 endif()
 

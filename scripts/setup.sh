@@ -109,9 +109,9 @@ apt_mirror() {
       /etc/apt/sources.list 2>/dev/null || true; } | head -n 1
 }
 
-# Headers that are unpacked, never installed. ONNX Runtime's come as a package only in newer releases
-# of the distribution: an older API version works with the newer library. LibTorch contains gloo, but
-# not the headers that its own headers include; their package would bring a second gloo and MPI.
+# Headers that are unpacked, never installed. ONNX Runtime's come as a package only in newer
+# releases of the distribution: an older API version works with the newer library. LibTorch contains
+# gloo, but not the headers that its own include; their package would bring a second gloo.
 install_headers() {
   local newer own components key id work
   # shellcheck source=/dev/null

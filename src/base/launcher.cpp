@@ -56,7 +56,6 @@ std::vector<std::string> environment_of(const RankEnvironment& rank) {
   }
   variables.try_emplace("OMP_NUM_THREADS",
                         std::to_string(std::max(1, default_threads() / rank.world_size)));
-  variables.try_emplace("TORCH_CPP_LOG_LEVEL", "ERROR");
   for (const auto& [name, value] : variables_of(rank)) variables[name] = value;
   std::vector<std::string> entries;
   for (const auto& [name, value] : variables) entries.push_back(name + "=" + value);

@@ -19,9 +19,8 @@ struct LaunchOptions {
 };
 
 // Runs `command` once per rank, with the variables of rank_environment() set (a free port on
-// loopback) and, unless the caller's environment has them, OMP_NUM_THREADS (the CPUs divided) and
-// TORCH_CPP_LOG_LEVEL=ERROR. Of what ranks write that is not shown only the last lines are kept,
-// for the error. No rank reads stdin.
+// loopback) and OMP_NUM_THREADS, unless it is set already (the CPUs divided by the ranks). Of what
+// ranks write that is not shown only the last lines are kept, for the error. No rank reads stdin.
 //
 // Returns when all ranks have ended with status 0. Throws
 //   Error that names the first rank that failed, its status or signal and the last lines it wrote

@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp_min.h>
 #include <ATen/ops/floor.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/index.h>
 #include <ATen/ops/log_sigmoid.h>
@@ -101,7 +102,8 @@ DetectionLoss detection_loss(const Logits& logits, const Targets& targets,
       head_terms(logits.one2many, targets, candidates, logits.anchors, options.one2many);
   const HeadTerms one =
       head_terms(logits.one2one, targets, candidates, logits.anchors, options.one2one);
-  at::Tensor sums = at::stack({many.score_sum, one.score_sum});
+  const at::Tensor images = at::full_like(many.score_sum, logits.one2many.classes.size(0));
+  at::Tensor sums = at::stack({many.score_sum, one.score_sum, images});
   if (options.sum_over_ranks) sums = options.sum_over_ranks(sums);
   sums = sums.clamp_min(1);
   const auto items = [&](const HeadTerms& terms, int64_t head) {
@@ -110,7 +112,7 @@ DetectionLoss detection_loss(const Logits& logits, const Targets& targets,
         .div(sums[head]);
   };
   const at::Tensor all = at::cat({items(many, 0), items(one, 1)});
-  return {.total = all.sum().mul(logits.one2many.classes.size(0)), .items = all.detach()};
+  return {.total = all.sum().mul(sums[2]), .items = all.detach()};
 }
 
 }  // namespace yoloquant::train

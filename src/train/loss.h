@@ -17,13 +17,14 @@ struct LossOptions {
   double dfl = 1.5;
   AssignerOptions one2many{.top_k = 10};
   AssignerOptions one2one{.top_k = 1};
-  // For data-parallel training: given [2], the sums of asked-for scores of both heads here, gives
-  // the sums over all ranks, so that each rank's loss is its share of the whole batch's.
+  // For data-parallel training: gives the sum of a tensor over all ranks. Then `total` and `items`
+  // are this rank's share of the whole batch's: they, and the gradients of `total`, add up over the
+  // ranks to what one process with all the images has.
   std::function<at::Tensor(const at::Tensor&)> sum_over_ranks;
 };
 
 struct DetectionLoss {
-  at::Tensor total;  // scalar: the sum of the items times the images of the batch
+  at::Tensor total;  // scalar: the sum of the items times the images of the (whole) batch
   at::Tensor items;  // [6] float32, detached: weighted, see kLossNames
 };
 

@@ -120,6 +120,7 @@ std::vector<at::Tensor> TrainableGraph::run(const Step& step, std::vector<at::Te
     const exec::NodeParameters& p = step.parameters;
     const bool training = mode == NormMode::kTraining;
     if (training && step.batches.defined()) step.batches.detach().add_(1);
+    if (training && norm_hook_) return {norm_hook_(inputs[0], norm, p)};
     return {at::batch_norm(inputs[0], p.weight, p.bias, p.running_mean, p.running_var, training,
                            norm.momentum, norm.eps, /*cudnn_enabled=*/true)};
   }
@@ -160,6 +161,16 @@ Logits TrainableGraph::forward(const at::Tensor& images, NormMode mode) {
   return {.one2many = {values[one2many_.boxes], values[one2many_.classes]},
           .one2one = {values[one2one_.boxes], values[one2one_.classes]},
           .anchors = {values[anchors_[0]].squeeze(0), values[anchors_[1]].flatten()}};
+}
+
+std::vector<at::Tensor> TrainableGraph::parameters_in_order() const {
+  std::vector<at::Tensor> all;
+  for (const Step& step : steps_) {
+    for (const at::Tensor& parameter : {step.parameters.weight, step.parameters.bias}) {
+      if (parameter.defined()) all.push_back(parameter);
+    }
+  }
+  return all;
 }
 
 NamedTensors TrainableGraph::state() const {

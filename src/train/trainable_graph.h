@@ -55,6 +55,11 @@ struct ConvArguments {
 // Gives what the conv computes with instead, differentiably.
 using ConvHook = std::function<ConvArguments(const ConvSite& site, ConvArguments arguments)>;
 
+// What a batch norm in training mode does instead: input [N, C, H, W] -> output of the same shape,
+// differentiably; it also moves the running statistics in `parameters`.
+using NormHook = std::function<at::Tensor(const at::Tensor& input, const graph::BatchNorm& norm,
+                                          const exec::NodeParameters& parameters)>;
+
 // A training graph (both heads, batch norms not folded: model::build) that LibTorch differentiates.
 // The one2one head reads its features detached, so that it does not train what it shares with the
 // one2many head (Wang et al. 2024, THU-MIG v10Detect.forward_feat).
@@ -73,11 +78,14 @@ class TrainableGraph {
   const graph::Graph& graph() const { return graph_; }
 
   void set_conv_hook(ConvHook hook) { hook_ = std::move(hook); }
+  void set_norm_hook(NormHook hook) { norm_hook_ = std::move(hook); }
 
   // By Ultralytics' names ("model.0.conv.weight"): float32 tensors that require gradients, and
   // running_mean, running_var and num_batches_tracked of the batch norms.
   const NamedTensors& parameters() const { return parameters_; }
   const NamedTensors& buffers() const { return buffers_; }
+  // The tensors of parameters() in the order in which forward uses them.
+  std::vector<at::Tensor> parameters_in_order() const;
   // Both.
   NamedTensors state() const;
   // Names in parameters() of the scales and shifts of batch norms.
@@ -111,6 +119,7 @@ class TrainableGraph {
   NamedTensors parameters_;
   NamedTensors buffers_;
   ConvHook hook_;
+  NormHook norm_hook_;
 };
 
 }  // namespace yoloquant::train

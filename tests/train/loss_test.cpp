@@ -46,6 +46,7 @@ TEST(DetectionLoss, SharesOfABatchAddUpToIt) {
                        return own;
                      }});
   at::Tensor parts = at::zeros_like(whole.items);
+  at::Tensor total = at::zeros_like(whole.total);
   for (int64_t rank = 0; rank < 2; ++rank) {
     const Targets own{integers({0}), all.label.slice(0, rank, rank + 1),
                       all.box.slice(0, rank, rank + 1)};
@@ -53,8 +54,10 @@ TEST(DetectionLoss, SharesOfABatchAddUpToIt) {
         detection_loss(logits_of(graph, images.slice(0, rank, rank + 1)), own,
                        {.sum_over_ranks = [&](const at::Tensor&) { return sums; }});
     parts = parts.add(part.items);
+    total = total.add(part.total);
   }
   EXPECT_TRUE(parts.allclose(whole.items, 1e-5, 1e-6));
+  EXPECT_TRUE(total.allclose(whole.total, 1e-5, 1e-6));
 }
 
 TEST(DetectionLoss, FallsAlongItsGradient) {
