@@ -7,7 +7,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/rand.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <chrono>
