@@ -89,7 +89,7 @@ class QuantizedTraining {
   void store(graph::Graph& annotated) const;
 
  private:
-  struct Layers;
+  struct Layers;  // see quantized_layer.h
 
   ConvArguments quantize(const ConvSite& site, ConvArguments arguments);
   bool correcting(double progress) const;
