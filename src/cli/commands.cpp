@@ -12,6 +12,7 @@ std::vector<Command> command_table(const Runners& runners) {
           predict_command(runners.predict),
           run_command(runners.run),
           train_command(runners.train),
+          qat_command(runners.qat),
           sweep_command(),
           calib_command(),
           shapes_command(runners.shapes),

@@ -14,6 +14,7 @@ Command eval_command(Runner<EvalArguments> runner);
 Command bench_command();
 Command predict_command(Runner<PredictArguments> runner);
 Command run_command(Runner<RunArguments> runner);
+Command qat_command(Runner<QatRunArguments> runner);
 Command sweep_command();
 Command calib_command();
 Command shapes_command(Runner<ShapesArguments> runner);

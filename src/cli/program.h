@@ -10,6 +10,7 @@ namespace yoloquant::cli {
 struct EvalArguments;
 struct PredictArguments;
 struct DiffArguments;
+struct QatRunArguments;
 struct ShapesArguments;
 struct QuantizeArguments;
 struct SensitivityArguments;
@@ -24,6 +25,7 @@ struct Runners {
   Runner<PredictArguments> predict = nullptr;
   Runner<DiffArguments> onnx_diff = nullptr;
   Runner<ShapesArguments> shapes = nullptr;
+  Runner<QatRunArguments> qat = nullptr;
   Runner<QuantizeArguments> quantize = nullptr;
   Runner<SensitivityArguments> sensitivity = nullptr;
   Runner<RunArguments> run = nullptr;

@@ -24,6 +24,15 @@ void RunArguments::declare(Options& o) {
   evaluation.declare_detection(o);
   evaluation.declare_reference_score(o);
   evaluation.declare_latency(o);
+  o.section("Training");
+  o.add("qat", &qat,
+        "train quantized models for a short time: those that lose more than a bound (auto), or all "
+        "(on)")
+      .one_of({"off", "auto", "on"});
+  o.add("qat-bound", &qat_bound, "loss of mAP50-95 against the baseline from which auto trains")
+      .between(0, 1);
+  o.add("qat-epochs", &qat_epochs, "of a training").at_least(1);
+  o.add("qat-fraction", &qat_fraction, "part of the training images, drawn by seed").between(0, 1);
   o.section("Computation");
   declare_device(o, &device);
   declare_seed(o, ", the draw of calibration images, methods, and resampling");

@@ -19,6 +19,10 @@ struct RunArguments : ModelArguments {
   bool fp16 = false;
   QuantizationArguments quantization;
   EvaluationArguments evaluation;
+  std::string qat = "off";
+  double qat_bound = 0.02;
+  int64_t qat_epochs = 5;
+  double qat_fraction = 1;
   Device device;
 
   void declare(Options& options);

@@ -1,66 +1,37 @@
 #include "pipeline/run.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
-#include "base/file.h"
 #include "cli/program.h"
+#include "cli/qat_command.h"
 #include "cli/run_command.h"
+#include "cli/run_result.h"
 #include "cli/sensitivity_command.h"
-#include "cli/terminal.h"
 #include "cli/train_command.h"
+#include "exec/executor.h"
 #include "pipeline/demo.h"
-#include "report/summary.h"
 
 namespace yoloquant::cli {
 
 namespace {
 
-std::string signed_interval(const report::Interval& interval) {
-  return fmt::format("{:+.4f} ({:+.4f} to {:+.4f})", interval.estimate, interval.low,
-                     interval.high);
-}
-
-std::string fidelity_cell(const report::Variant& variant) {
-  if (variant.fidelity < 0) return "";
-  if (!variant.fidelity_interval) return fmt::format("{:.4f}", variant.fidelity);
-  return fmt::format("{:.4f} ({:.4f} to {:.4f})", variant.fidelity, variant.fidelity_interval->low,
-                     variant.fidelity_interval->high);
-}
-
-std::string result_text(const pipeline::RunResult& result) {
-  std::vector<std::vector<std::string>> table = {{"variant", "mAP50-95", "mAP50",
-                                                  "difference (95 % interval)",
-                                                  "fidelity (95 % interval)", "median ms", "MB"}};
-  for (const report::Variant& variant : result.summary.variants) {
-    table.push_back({variant.name, fmt::format("{:.4f}", variant.map_50_95),
-                     fmt::format("{:.4f}", variant.map_50),
-                     variant.difference ? signed_interval(*variant.difference) : "",
-                     fidelity_cell(variant),
-                     variant.latency ? fmt::format("{:.2f}", variant.latency->median_ms) : "",
-                     fmt::format("{:.2f}", static_cast<double>(variant.file_bytes) / 1e6)});
-  }
-  return format_table(table) + (result.root / "summary.md").string() + '\n';
-}
-
-int show(const pipeline::RunResult& result, Context& context) {
-  // What `yoloquant run` takes to do it again; config.yaml has what became of it.
-  write_file(result.root / "command.yaml", context.options_yaml());
-  for (const std::string& warning : result.summary.warnings) context.warn("{}", warning);
-  for (const std::string& finding : report::findings(result.summary)) context.info("{}", finding);
-  nlohmann::ordered_json json = {{"root", result.root.string()},
-                                 {"summary", report::summary_json(result.summary)}};
-  context.result(json, result_text(result));
-  return 0;
-}
-
-// A run that was stopped before its journal was written has nothing to go on with: it starts.
-bool can_resume(const std::filesystem::path& root, bool wanted, Context& context) {
-  if (!wanted) return false;
-  if (root.empty()) fail_usage("--resume needs --out RUN_ROOT, the run to go on with");
-  if (std::filesystem::exists(root / "journal.jsonl")) return true;
-  context.warn("{} holds no finished stage: starting from the beginning", root.string());
-  return false;
+// Short trainings on the run's data.
+void set_qat(const RunArguments& arguments, pipeline::RunOptions& options, Context& context) {
+  pipeline::RunQat& qat = options.qat;
+  qat.when = pipeline::parse_qat_when(arguments.qat);
+  qat.bound = arguments.qat_bound;
+  if (qat.when == pipeline::QatWhen::kOff) return;
+  pipeline::QatSettings settings;
+  set_short_training(qat.train, settings);
+  qat.train.qat = settings;
+  qat.train.trainer.schedule.epochs = arguments.qat_epochs;
+  qat.train.data.coco = options.eval.coco_root;
+  qat.train.data.val_split = options.eval.split;
+  qat.train.data.fraction = arguments.qat_fraction;
+  qat.train.data.val_images = options.eval.max_images;
+  qat.train.seed = qat.train.data.seed = options.quantize.seed;
+  qat.train.trainer.device = exec::resolve_device(options.quantize.device);
+  qat.train.threads = context.threads();
+  qat.events = train_events(context);
 }
 
 }  // namespace
@@ -100,6 +71,7 @@ int run_run(const RunArguments& arguments, Context& context) {
   options.eval.provider = arguments.device.provider;
   options.eval.device = arguments.device.index;
   options.eval.threads = context.threads();
+  set_qat(arguments, options, context);
   return show(pipeline::run_pipeline(options, context.progress()), context);
 }
 
@@ -128,6 +100,7 @@ Runners all_runners() {
   runners.run = run_run;
   runners.demo = run_demo;
   runners.train = run_train;
+  runners.qat = run_qat;
   return runners;
 }
 

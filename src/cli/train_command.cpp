@@ -5,10 +5,21 @@
 namespace yoloquant::cli {
 
 void TrainArguments::declare(Options& o) {
+  declare_training(o);
+  o.section("Quantization");
+  o.add("scheme", &scheme, "train with quantizers: bits of weights and activations, such as w4a16")
+      .value_name("wNaM");
+  o.add_tree("layers", &layers,
+             "rules for single layers, later ones win: [{match: model.23.*, weight_bits: 8}]");
+  qat.declare(o);
+}
+
+void TrainArguments::declare_training(Options& o) {
   declare_data(o);
   declare_run(o);
   declare_optimization(o);
   declare_augmentation(o);
+  declare_watch(o, &options.watch);
 }
 
 void TrainArguments::declare_data(Options& o) {
@@ -42,6 +53,8 @@ void TrainArguments::declare_run(Options& o) {
       .completes(Completion::kFolders);
   o.add("resume", &options.resume, "go on with the run in DIR where it was interrupted");
   o.add("epochs", &schedule.epochs, "passes over the training images").at_least(1);
+  o.add("steps", &options.steps, "about so many optimizer steps instead, in whole epochs")
+      .at_least(0);
   o.add("batch", &options.batch, "images a batch").between(1, 1 << 16);
   o.add("seed", &options.seed, "of fresh weights, the fraction, the order and augmentation");
   o.add("save-period", &options.save_period,

@@ -5,6 +5,7 @@
 
 #include "cli/arguments.h"
 #include "cli/command.h"
+#include "cli/qat_arguments.h"
 #include "pipeline/train.h"
 
 namespace yoloquant::cli {
@@ -16,8 +17,13 @@ struct TrainArguments {
   std::string optimizer = "sgd";
   std::string amp = "auto";
   Device device;
+  std::string scheme;  // "": float
+  std::string layers;  // rules, as for quantize
+  QatArguments qat;
 
   void declare(Options& options);
+  // Without quantizers.
+  void declare_training(Options& options);
 
  private:
   void declare_data(Options& options);
@@ -25,6 +31,9 @@ struct TrainArguments {
   void declare_augmentation(Options& options);
   void declare_run(Options& options);
 };
+
+pipeline::TrainOptions train_options(const TrainArguments& arguments, Context& context);
+pipeline::TrainEvents train_events(Context& context);
 
 int run_train(const TrainArguments& arguments, Context& context);
 

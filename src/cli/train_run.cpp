@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/quantize_command.h"
 #include "cli/train_command.h"
 #include "exec/executor.h"
 
@@ -41,7 +42,7 @@ std::string result_text(const pipeline::TrainResult& result) {
 
 }  // namespace
 
-int run_train(const TrainArguments& arguments, Context& context) {
+pipeline::TrainOptions train_options(const TrainArguments& arguments, Context& context) {
   ModelArguments model;
   model.model = arguments.model;
   model.check_model();
@@ -62,10 +63,27 @@ int run_train(const TrainArguments& arguments, Context& context) {
   options.trainer.optimizer = train::parse_optimizer(arguments.optimizer);
   options.threads = context.threads();
   options.command_yaml = context.options_yaml();
+  return options;
+}
 
+pipeline::TrainEvents train_events(Context& context) {
   pipeline::TrainEvents events;
   events.info = [&](std::string_view line) { context.info("{}", line); };
   events.warning = [&](std::string_view line) { context.warn("{}", line); };
+  return events;
+}
+
+int run_train(const TrainArguments& arguments, Context& context) {
+  pipeline::TrainOptions options = train_options(arguments, context);
+  if (!arguments.scheme.empty()) {
+    options.qat = arguments.qat.get();
+    QuantizationArguments quantization;
+    quantization.layers = arguments.layers;
+    pipeline::QuantizeOptions parsed;
+    quantization.apply(arguments.scheme, parsed);
+    options.qat->config = parsed.config;
+  }
+  const pipeline::TrainEvents events = train_events(context);
   const pipeline::TrainResult result = pipeline::train(options, events, context.progress());
   context.result(result_json(result), result_text(result));
   return 0;

@@ -15,6 +15,8 @@
 #include "pipeline/inference_graph.h"
 #include "pipeline/verify.h"
 #include "pipeline/write_checked.h"
+#include "pipeline/write_quantized.h"
+#include "quant/annotation_file.h"
 #include "quant/image_calibration_data.h"
 #include "quant/integer_graph.h"
 #include "quant/method.h"
@@ -124,6 +126,9 @@ quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::
     settings.state = &state;
     quant::QuantizationResult quantized =
         quant::quantize(tuned_graph(model, reference, options), config, images, settings, progress);
+    if (!options.annotations.empty()) {
+      quant::write_annotations(options.annotations, quantized.graph);
+    }
     if (options.tuned_heads == TunedHeads::kBoth) {
       keep_exported(quantized, quantized_head(model, options.head));
     }
@@ -255,35 +260,42 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   result.layers = std::move(quantized.layers);
   if (needs_images(options.config)) result.calibration_images = images.size();
+  write_quantized({.annotated = quantized.graph, .reference = reference},
+                  options.head == Head::kEndToEnd && !has_final_rows(model), out, options, list,
+                  result, progress);
+  state.remove();
+  progress.finish();
+  return result;
+}
 
+void write_quantized(const QuantizedGraphs& graphs, bool add_selection,
+                     const std::filesystem::path& out, const QuantizeOptions& options,
+                     const data::ImageList& list, QuantizeResult& result, Progress& progress) {
   const onnx::WriteOptions write_options{
       .precision = options.precision,
       .opset = std::max(options.opset, onnx::least_opset(options.layout)),
       .dynamic = options.dynamic,
       .layout = options.layout};
   AtomicFile file(out);
-  result.check = write_checked(quantized.graph, file.temporary_path(), write_options);
+  result.check = write_checked(graphs.annotated, file.temporary_path(), write_options);
   if (options.verify_images > 0) {
     progress.start("comparing with ONNX Runtime", 1);
     const bool float16 = options.precision == onnx::Precision::kFloat16;
     result.verification = with_context(out.string(), [&] {
       return verify_quantized(
-          quantized.graph, reference, file.temporary_path(),
-          verification_images(list, reference, options.verify_images, result),
+          graphs.annotated, graphs.reference, file.temporary_path(),
+          verification_images(list, graphs.reference, options.verify_images, result),
           {.device = options.device, .threads = options.threads, .float16 = float16});
     });
     progress.update(1);
   }
-  if (options.head == Head::kEndToEnd && !has_final_rows(model)) {
+  if (add_selection) {
     // What was compared is everything up to the selection, whose rows may swap on ties.
-    result.check = write_checked(graph::keep_head(quantized.graph, Head::kEndToEnd),
+    result.check = write_checked(graph::keep_head(graphs.annotated, Head::kEndToEnd),
                                  file.temporary_path(), write_options);
   }
   file.commit();
-  state.remove();
   result.path = out;
-  progress.finish();
-  return result;
 }
 
 nlohmann::ordered_json layers_json(const std::vector<quant::LayerReport>& layers) {

@@ -50,6 +50,9 @@ struct QuantizeOptions {
   // Go on from OUT.state, which methods that take long write as they go and which an interruption
   // leaves behind.
   bool resume = false;
+  // File for the result as training takes it up (quant::write_annotations), of the heads that were
+  // tuned; "": none.
+  std::filesystem::path annotations;
 
   onnx::Layout layout = onnx::Layout::kQcdq;
   int opset = 13;                                         // raised to what the layout needs

@@ -47,10 +47,34 @@ std::vector<std::string> run_warnings(const RunPlan& plan, RunModel& model) {
   return warnings;
 }
 
+double map_of(const RunPlan& plan, const PlannedVariant& variant) {
+  const auto metrics = nlohmann::json::parse(read_file(plan.root / variant.metrics_json()));
+  return metrics.at("metrics").at("mAP_50_95").get<double>();
+}
+
+// By what post-training quantization has cost.
+std::vector<PlannedVariant> variants_to_train(const RunPlan& plan, RunRoot& root) {
+  std::vector<PlannedVariant> trained;
+  const RunQat& qat = plan.options.qat;
+  if (qat.when == QatWhen::kOff) return trained;
+  const double baseline = map_of(plan, plan.variants.front());
+  for (const PlannedVariant& variant : plan.variants) {
+    if (!variant.scheme) continue;
+    const double loss = baseline - map_of(plan, variant);
+    const bool wanted = qat.when == QatWhen::kOn || loss > qat.bound;
+    const std::string line = fmt::format("{} loses {:.4f} mAP50-95: {}", variant.name, loss,
+                                         wanted ? "it is trained" : "it is not trained");
+    root.log(line);
+    qat.events.info(line);
+    if (wanted) trained.push_back(plan_training(plan, variant));
+  }
+  return trained;
+}
+
 }  // namespace
 
 RunResult run_pipeline(const RunOptions& options, Progress& progress) {
-  const RunPlan plan = plan_run(options);
+  RunPlan plan = plan_run(options);
   RunRoot root(plan.root, options.resume ? RunMode::kResume : RunMode::kNew);
   root.log(fmt::format("{} {}: yoloquant {}", options.resume ? "resumed" : "started", plan.name,
                        code_version()));
@@ -61,9 +85,15 @@ RunResult run_pipeline(const RunOptions& options, Progress& progress) {
   RunModel model(plan);
   RunResult result;
   result.root = plan.root;
-  for (const Stage& stage : run_stages(plan, model)) {
-    result.stages.push_back(run_stage(root, stage, progress));
+  const auto run_all = [&](const std::vector<Stage>& stages) {
+    for (const Stage& stage : stages) result.stages.push_back(run_stage(root, stage, progress));
+  };
+  run_all(first_stages(plan, model));
+  for (const PlannedVariant& variant : variants_to_train(plan, root)) {
+    run_all(training_stages(plan, variant, model, root));
+    plan.variants.push_back(variant);
   }
+  run_all(comparison_stages(plan));
   check_interrupt();
   result.summary = read_summary(plan, result.stages, here, run_warnings(plan, model));
   write_summary(plan, result.summary);

@@ -10,9 +10,30 @@
 #include "pipeline/export.h"
 #include "pipeline/quantize.h"
 #include "pipeline/stage.h"
+#include "pipeline/train.h"
 #include "report/summary.h"
 
 namespace yoloquant::pipeline {
+
+enum class QatWhen : uint8_t {
+  kOff,
+  kAuto,  // for schemes that lose more than a bound after training
+  kOn,    // for all schemes
+};
+QatWhen parse_qat_when(std::string_view name);  // "off", "auto", "on"; Error (usage)
+std::string_view qat_when_name(QatWhen when);
+
+// Training of quantized models, each from the post-training quantization of its scheme.
+struct RunQat {
+  QatWhen when = QatWhen::kOff;
+  double bound = 0.02;  // loss of mAP50-95 against the baseline above which kAuto trains
+  // Data, schedule and `qat` (of which scheme, rules and start are set). Head, size, seed, device
+  // and threads are those of the run.
+  TrainOptions train;
+  // The training's folder is the run's root, not RUN_ROOT/qat/SCHEME: with one scheme only.
+  bool in_root = false;
+  TrainEvents events;
+};
 
 struct RunOptions {
   std::string model;  // as for load_model
@@ -26,6 +47,7 @@ struct RunOptions {
   QuantizeOptions quantize;  // config.scheme, head and image size are replaced
   EvalOptions eval;          // head and image size are replaced
   bool export_fp16 = false;  // an FP16 baseline beside the FP32 one
+  RunQat qat;
 };
 
 struct RunResult {
@@ -40,6 +62,7 @@ struct RunResult {
 //   onnx/NAME_VARIANT.check.json     operators, inputs, outputs, problems
 //   onnx/NAME_SCHEME.quantize.json   layers, and the comparison with the simulator
 //   onnx/raw/                        quantized files before clean-up
+//   qat/SCHEME/                      a training: see docs/training.md; its variant is SCHEME_qat
 //   metrics/VARIANT/{metrics.json,detections.json,per_class.csv}
 //   metrics/latency.json             all variants in turn
 //   metrics/differences.json         mAP against the baseline, paired, with intervals

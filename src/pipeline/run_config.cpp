@@ -1,6 +1,9 @@
 #include <yaml-cpp/yaml.h>
 
+#include <nlohmann/json.hpp>
+
 #include "pipeline/run.h"
+#include "pipeline/train_settings.h"
 
 namespace yoloquant::pipeline {
 namespace {
@@ -51,6 +54,15 @@ void emit_quantize(YAML::Emitter& out, const QuantizeOptions& o) {
   out << YAML::EndMap;
 }
 
+void emit_qat(YAML::Emitter& out, const RunQat& qat) {
+  if (qat.when == QatWhen::kOff) return;
+  out << YAML::Key << "qat" << YAML::Value << YAML::BeginMap;
+  out << YAML::Key << "when" << YAML::Value << std::string(qat_when_name(qat.when));
+  out << YAML::Key << "bound" << YAML::Value << qat.bound;
+  out << YAML::Key << "training" << YAML::Value << YAML::Load(train_settings(qat.train).dump());
+  out << YAML::EndMap;
+}
+
 void emit_eval(YAML::Emitter& out, const EvalOptions& o) {
   out << YAML::Key << "eval" << YAML::Value << YAML::BeginMap;
   out << YAML::Key << "coco" << YAML::Value << o.coco_root.string();
@@ -81,6 +93,7 @@ std::string run_config_yaml(const RunOptions& options) {
   emit_baseline(out, options.baseline);
   emit_quantize(out, options.quantize);
   emit_eval(out, options.eval);
+  emit_qat(out, options.qat);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
 }

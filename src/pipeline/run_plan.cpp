@@ -21,15 +21,31 @@ PlannedVariant plan_variant(const std::string& run, const std::string& variant) 
   return planned;
 }
 
-PlannedVariant plan_scheme(const std::string& run, const std::string& name) {
-  const quant::Scheme scheme = quant::parse_scheme(name);
-  const std::string variant = quant::scheme_name(scheme);
+PlannedVariant plan_quantized(const std::string& run, const std::string& variant,
+                              const quant::Scheme& scheme) {
   PlannedVariant planned = plan_variant(run, variant);
   planned.scheme = scheme;
   planned.raw = fs::path("onnx") / "raw" / fmt::format("{}_{}.onnx", run, variant);
   planned.quantize = fs::path("onnx") / fmt::format("{}_{}.quantize.json", run, variant);
   planned.clean = fs::path("onnx") / fmt::format("{}_{}.clean.json", run, variant);
   return planned;
+}
+
+// Only what a training of the plain layouts can take up.
+void check_training(const RunOptions& options) {
+  if (options.qat.when == QatWhen::kOff) return;
+  if (options.quantize.layout == onnx::Layout::kDeploy) {
+    fail_usage("layout deploy is not made by training: use --qat off, or --layout qcdq or int4");
+  }
+  if (options.quantize.config.preset != quant::Preset::kNone) {
+    fail_usage("the reference preset is for comparison and cannot be trained with");
+  }
+  if (model_kind(options.model) != ModelKind::kCheckpoint) {
+    fail_usage("{}: quantized models are trained from a checkpoint", options.model);
+  }
+  if (options.load.image_height != options.load.image_width) {
+    fail_usage("training takes square images: --imgsz N");
+  }
 }
 
 // A folder name of its own: nothing that leads out of the run's folder.
@@ -82,7 +98,11 @@ RunPlan plan_run(const RunOptions& options) {
     plan.variants.back().precision = onnx::Precision::kFloat16;
   }
   for (const std::string& scheme : o.schemes) {
-    PlannedVariant variant = plan_scheme(plan.name, scheme);
+    const quant::Scheme parsed = quant::parse_scheme(scheme);
+    PlannedVariant variant = plan_quantized(plan.name, quant::scheme_name(parsed), parsed);
+    if (o.qat.when != QatWhen::kOff) {
+      variant.start = fs::path("qat") / (variant.name + ".start.safetensors");
+    }
     o.quantize.config.scheme = *variant.scheme;
     check_layout(o.quantize);
     const bool twice = std::ranges::any_of(
@@ -94,7 +114,34 @@ RunPlan plan_run(const RunOptions& options) {
   plan.annotations = dataset.annotation_file();
   plan.image_folder = dataset.image_folder();
   plan_calibration(plan);
+  check_training(o);
   return plan;
+}
+
+PlannedVariant plan_training(const RunPlan& plan, const PlannedVariant& source) {
+  PlannedVariant variant = plan_quantized(plan.name, source.name + "_qat", *source.scheme);
+  variant.start = source.start;
+  variant.trained = true;
+  return variant;
+}
+
+QatWhen parse_qat_when(std::string_view name) {
+  for (const QatWhen when : {QatWhen::kOff, QatWhen::kAuto, QatWhen::kOn}) {
+    if (name == qat_when_name(when)) return when;
+  }
+  fail_usage("'{}' does not say when to train: off, auto or on", name);
+}
+
+std::string_view qat_when_name(QatWhen when) {
+  switch (when) {
+    case QatWhen::kOff:
+      return "off";
+    case QatWhen::kAuto:
+      return "auto";
+    case QatWhen::kOn:
+      return "on";
+  }
+  return "";
 }
 
 }  // namespace yoloquant::pipeline

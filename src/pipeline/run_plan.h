@@ -20,7 +20,9 @@ struct PlannedVariant {
   std::filesystem::path raw;       // of a scheme: before clean-up
   std::filesystem::path quantize;  // of a scheme: report
   std::filesystem::path clean;     // of a scheme: report
-  std::filesystem::path metrics;   // folder
+  std::filesystem::path start;     // of a scheme: what a training starts from; empty: none is meant
+  bool trained = false;
+  std::filesystem::path metrics;  // folder
 
   std::filesystem::path metrics_json() const { return metrics / "metrics.json"; }
   std::filesystem::path detections() const { return metrics / "detections.json"; }
@@ -44,5 +46,8 @@ struct RunPlan {
 
 // Throws Error (usage) for options that make no sense together, before anything is written.
 RunPlan plan_run(const RunOptions& options);
+
+// The variant that is trained from what post-training quantization made of `source`.
+PlannedVariant plan_training(const RunPlan& plan, const PlannedVariant& source);
 
 }  // namespace yoloquant::pipeline

@@ -7,7 +7,9 @@
 #include "base/file.h"
 #include "onnx/clean.h"
 #include "pipeline/bench.h"
+#include "pipeline/qat.h"
 #include "pipeline/run_compare.h"
+#include "pipeline/train_settings.h"
 #include "runtime/diff.h"
 
 namespace yoloquant::pipeline {
@@ -119,9 +121,53 @@ Stage quantize_stage(const RunPlan& plan, const PlannedVariant& variant, RunMode
   if (images) stage.inputs.push_back(options.calibration.source);
   for (const fs::path& image : plan.calibration_images) stage.inputs.push_back(image);
   stage.outputs = {variant.raw, variant.quantize};
+  if (!variant.start.empty()) {
+    options.annotations = plan.root / variant.start;
+    stage.outputs.push_back(variant.start);
+  }
   stage.run = [&plan, &variant, &model, options](Progress& progress) {
     const QuantizeResult result =
         quantize_onnx(model.get(), plan.root / variant.raw, options, progress);
+    write_json(plan.root / variant.quantize, quantize_json(result));
+  };
+  return stage;
+}
+
+TrainOptions train_options(const RunPlan& plan, const PlannedVariant& variant) {
+  const RunQat& qat = plan.options.qat;
+  TrainOptions train = qat.train;
+  train.model = plan.options.model;
+  train.out = qat.in_root ? plan.root : plan.root / "qat" / quant::scheme_name(*variant.scheme);
+  train.image_size = plan.options.load.image_height;
+  if (train.image_size == 0) train.image_size = 640;
+  train.trainer.evaluated = plan.options.baseline.head == graph::Head::kOneToMany
+                                ? train::EvaluatedHead::kOneToMany
+                                : train::EvaluatedHead::kOneToOne;
+  train.qat->config = plan.options.quantize.config;
+  train.qat->config.scheme = *variant.scheme;
+  train.qat->start = plan.root / variant.start;
+  return train;
+}
+
+Stage train_stage(const RunPlan& plan, const PlannedVariant& variant, RunModel& model,
+                  RunRoot& root) {
+  TrainOptions train = train_options(plan, variant);
+  QuantizeOptions options = plan.options.quantize;
+  options.config = train.qat->config;
+  Stage stage;
+  stage.name = "train " + variant.name;
+  stage.options = {{"model", model_json(plan.options)},
+                   {"head", graph::head_name(options.head)},
+                   {"layout", onnx::layout_name(options.layout)},
+                   {"opset", options.opset},
+                   {"training", train_settings(train)}};
+  stage.inputs = model_inputs(plan.options);
+  stage.inputs.push_back(train.qat->start);
+  stage.outputs = {variant.raw, variant.quantize};
+  stage.run = [&plan, &variant, &model, &root, train, options](Progress& progress) {
+    const QuantizeResult result =
+        quantize_by_training(model.get(), plan.root / variant.raw, train, options,
+                             plan.calibration_images, root, plan.options.qat.events, progress);
     write_json(plan.root / variant.quantize, quantize_json(result));
   };
   return stage;
@@ -296,7 +342,7 @@ const LoadedModel& RunModel::get() {
   return *model_;
 }
 
-std::vector<Stage> run_stages(const RunPlan& plan, RunModel& model) {
+std::vector<Stage> first_stages(const RunPlan& plan, RunModel& model) {
   std::vector<Stage> stages;
   for (const PlannedVariant& variant : plan.variants) {
     if (!variant.scheme) stages.push_back(export_stage(plan, variant, model));
@@ -310,6 +356,17 @@ std::vector<Stage> run_stages(const RunPlan& plan, RunModel& model) {
     }
     stages.push_back(evaluate_stage(plan, variant));
   }
+  return stages;
+}
+
+std::vector<Stage> training_stages(const RunPlan& plan, const PlannedVariant& variant,
+                                   RunModel& model, RunRoot& root) {
+  return {train_stage(plan, variant, model, root), clean_stage(plan, variant),
+          check_stage(plan, variant), evaluate_stage(plan, variant)};
+}
+
+std::vector<Stage> comparison_stages(const RunPlan& plan) {
+  std::vector<Stage> stages;
   if (!plan.options.eval.skip_latency) stages.push_back(latency_stage(plan));
   if (plan.options.eval.bootstrap_resamples > 0) stages.push_back(differences_stage(plan));
   if (plan.variants.size() > 1) stages.push_back(fidelity_stage(plan));

@@ -22,8 +22,15 @@ class RunModel {
   std::optional<LoadedModel> model_;
 };
 
-// The stages refer to `plan` and `model`, which must outlive them. Inputs that other stages make
-// are there when a stage's turn has come.
-std::vector<Stage> run_stages(const RunPlan& plan, RunModel& model);
+// Stages refer to their arguments, which must outlive them, and to the plan's variants. Inputs that
+// other stages make are there when a stage's turn has come.
+//
+// Baselines, the calibration list, and post-training quantization by each scheme.
+std::vector<Stage> first_stages(const RunPlan& plan, RunModel& model);
+// Of a trained variant.
+std::vector<Stage> training_stages(const RunPlan& plan, const PlannedVariant& variant,
+                                   RunModel& model, RunRoot& root);
+// Of all variants together.
+std::vector<Stage> comparison_stages(const RunPlan& plan);
 
 }  // namespace yoloquant::pipeline

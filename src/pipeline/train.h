@@ -23,8 +23,9 @@ struct TrainDataOptions {
   std::filesystem::path coco;  // root of a data set in COCO's form
   std::string train_split = "train2017";
   std::string val_split = "val2017";
-  double fraction = 1;  // of the training images, see data::draw_fraction
-  uint64_t seed = 0;    // which ones
+  double fraction = 1;     // of the training images, see data::draw_fraction
+  uint64_t seed = 0;       // which ones
+  int64_t val_images = 0;  // of the validation images, the first so many by path; 0: all
 };
 
 // Training with quantizers.
@@ -48,7 +49,9 @@ struct TrainOptions {
   TrainDataOptions data;
   int64_t image_size = 640;  // pixels of a side, a multiple of 32
   int64_t batch = 16;        // images, over all processes
-  uint64_t seed = 0;         // of a definition's weights, the order of images and augmentation
+  int64_t steps =
+      0;  // about so many optimizer steps, in whole epochs, not schedule.epochs; 0: those
+  uint64_t seed = 0;  // of a definition's weights, the order of images and augmentation
   // schedule.batches and schedule.batch are set from the data.
   train::TrainerOptions trainer;
   data::AugmentOptions augment;

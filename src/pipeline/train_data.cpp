@@ -130,8 +130,11 @@ TrainData open_train_data(const TrainDataOptions& options, const fs::path& folde
   data.names = source.yaml.names;
   const int classes = source.yaml.classes();
   data.train = scan(source.train, classes, folder, "train", threads, progress);
-  data.val = scan(data::split_images(source.yaml.val, source.yaml.root), classes, folder, "val",
-                  threads, progress);
+  data::ImageList val = data::split_images(source.yaml.val, source.yaml.root);
+  if (options.val_images > 0 && static_cast<size_t>(options.val_images) < val.size()) {
+    val.resize(static_cast<size_t>(options.val_images));
+  }
+  data.val = scan(val, classes, folder, "val", threads, progress);
   if (data.train.without_objects == data.train.images.size()) {
     fail(
         "none of the {} training images has a labelled object: labels belong beside the folder "

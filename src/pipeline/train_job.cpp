@@ -1,5 +1,6 @@
 #include "pipeline/train_job.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -28,6 +29,7 @@ constexpr const char* kLast = "last.pt";
 constexpr const char* kGood = "good.pt";  // what a collapse goes back to
 constexpr const char* kBest = "best.pt";
 constexpr const char* kSettings = "train.json";
+constexpr const char* kTraining = "train";  // in the journal: the training has begun
 // Halving the largest factor of float16 as often leaves nothing of it.
 constexpr int kMostSkippedSteps = 40;
 
@@ -78,10 +80,13 @@ ordered_json run_json(const TrainOptions& options, const TrainData& data, const 
 
 }  // namespace
 
-TrainJob::TrainJob(const TrainOptions& options, const TrainEvents& events, Progress& progress)
+TrainJob::TrainJob(const TrainOptions& options, const TrainEvents& events, Progress& progress,
+                   RunRoot* shared)
     : events_(events),
       progress_(progress),
-      root_(options.out, mode_of(options)),
+      own_root_(shared == nullptr ? std::make_unique<RunRoot>(options.out, mode_of(options))
+                                  : nullptr),
+      root_(shared == nullptr ? *own_root_ : *shared),
       data_(open_train_data(options.data, options.out / "data", options.threads, progress)),
       model_(open_train_model(options, data_.names)),
       loader_(data_.train.images, loader_options(options)),
@@ -127,6 +132,14 @@ std::vector<std::shared_ptr<train::TrainingPart>> TrainJob::make_parts(
 TrainOptions TrainJob::completed(TrainOptions options, const data::TrainLoader& loader) {
   options.trainer.schedule.batches = loader.batches();
   options.trainer.schedule.batch = options.batch;
+  if (options.steps > 0) {
+    train::ScheduleOptions& schedule = options.trainer.schedule;
+    const auto accumulated = std::max<int64_t>(schedule.nominal_batch / options.batch, 1);
+    schedule.epochs =
+        std::max<int64_t>(std::llround(static_cast<double>(options.steps * accumulated) /
+                                       static_cast<double>(schedule.batches)),
+                          1);
+  }
   return options;
 }
 
@@ -138,7 +151,8 @@ void TrainJob::info(const std::string& line) {
 }
 
 TrainResult TrainJob::run() {
-  if (root_.journal().empty()) {
+  const auto is_training = [](const JournalEntry& entry) { return entry.stage == kTraining; };
+  if (std::ranges::none_of(root_.journal(), is_training)) {
     begin();
   } else {
     resume();
@@ -208,7 +222,7 @@ void TrainJob::begin() {
     write_file(root_.file("command.yaml"), options_.command_yaml);
   }
   root_.append(
-      {.stage = "train", .key = sha256(json["settings"].dump()), .outputs = {}, .seconds = 0});
+      {.stage = kTraining, .key = sha256(json["settings"].dump()), .outputs = {}, .seconds = 0});
 }
 
 void TrainJob::resume() {
@@ -390,10 +404,12 @@ std::optional<double> TrainJob::validate_weights() {
 Validation TrainJob::validate_now() {
   Validation validation;
   if (writes()) {
-    validation = validate(
-        trainer_, data_,
-        {.image_size = options_.image_size, .batch = options_.batch, .threads = options_.workers},
-        progress_);
+    validation = validate(trainer_, data_,
+                          {.image_size = options_.image_size,
+                           .batch = options_.batch,
+                           .head = options_.trainer.evaluated,
+                           .threads = options_.workers},
+                          progress_);
   }
   std::array<double, 2> figures{validation.map50, validation.map};
   trainer_.sum_over_ranks(figures);

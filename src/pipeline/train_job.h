@@ -20,7 +20,9 @@ namespace yoloquant::pipeline {
 
 class TrainJob {
  public:
-  TrainJob(const TrainOptions& options, const TrainEvents& events, Progress& progress);
+  // With a `shared` run root, which is then options.out, the training is a part of a larger run.
+  TrainJob(const TrainOptions& options, const TrainEvents& events, Progress& progress,
+           RunRoot* shared = nullptr);
 
   TrainResult run();
 
@@ -64,7 +66,8 @@ class TrainJob {
 
   const TrainEvents& events_;
   Progress& progress_;
-  RunRoot root_;
+  std::unique_ptr<RunRoot> own_root_;
+  RunRoot& root_;
   TrainData data_;
   TrainModel model_;
   data::TrainLoader loader_;

@@ -106,8 +106,11 @@ class Validator {
     const size_t raw_size = raw.size() / batch_.indices.size();
     const size_t image_size = batch_.images.size() / batch_.indices.size();
     for (size_t i = 0; i < batch_.indices.size(); ++i) {
-      const std::vector<eval::Detection> found = eval::decode_one2one(
-          raw.subspan(i * raw_size, raw_size), static_cast<int64_t>(data_.names.size()));
+      const std::span<const float> output = raw.subspan(i * raw_size, raw_size);
+      const auto classes = static_cast<int64_t>(data_.names.size());
+      const std::vector<eval::Detection> found = options_.head == train::EvaluatedHead::kOneToMany
+                                                     ? eval::decode_one2many(output, classes)
+                                                     : eval::decode_one2one(output, classes);
       eval::append_coco_detections(found, batch_.letterboxes[i], data_.val_ids[batch_.indices[i]],
                                    data_.truth.categories(), &detections_);
       if (result_.tiles.size() >= kTiles) continue;

@@ -22,11 +22,12 @@ struct Validation {
 struct ValidationOptions {
   int64_t image_size = 640;
   int64_t batch = 16;
+  train::EvaluatedHead head = train::EvaluatedHead::kOneToOne;
   int threads = 1;  // that read images and score; <= 0: all
 };
 
-// Losses and COCO figures of the one2one head, without NMS, on letterboxed validation images, with
-// the weights that the trainer holds now (see Trainer::Averaged).
+// Losses and COCO figures of the head (one2one without NMS, one2many with it) on letterboxed
+// validation images, with the weights that the trainer holds now (see Trainer::Averaged).
 Validation validate(train::Trainer& trainer, const TrainData& data,
                     const ValidationOptions& options, Progress& progress);
 

@@ -21,6 +21,8 @@ enum class OptimizerKind : uint8_t {
 OptimizerKind parse_optimizer(std::string_view name);  // "sgd", "adamw"; Error (usage)
 std::string_view optimizer_name(OptimizerKind kind);
 
+enum class EvaluatedHead : uint8_t { kOneToOne, kOneToMany };
+
 // What convs and matrix products compute in; weights, sums and the loss stay float32.
 enum class Precision : uint8_t {
   kFloat32,
@@ -41,6 +43,7 @@ struct TrainerOptions {
   double clip_norm = 10;      // joint norm of all gradients at most; 0: not clipped
   double ema_decay = 0.9999;  // see make_ema
   double ema_tau = 2000;
+  EvaluatedHead evaluated = EvaluatedHead::kOneToOne;
   bool freeze_norm = false;  // batch norms normalize with their running statistics
 };
 

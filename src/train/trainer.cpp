@@ -141,7 +141,9 @@ class Trainer::Impl {
     const Logits logits = forward(images, NormMode::kEvaluation);
     Evaluation result;
     result.losses = to_items(detection_loss(logits, targets, loss_options(options_)).items);
-    result.detections = exec::to_host(raw_output(logits.one2one, logits.anchors));
+    const bool many = options_.evaluated == EvaluatedHead::kOneToMany;
+    result.detections =
+        exec::to_host(raw_output(many ? logits.one2many : logits.one2one, logits.anchors));
     return result;
   }
 

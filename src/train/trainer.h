@@ -43,7 +43,9 @@ struct EvaluationBatch {
 };
 struct Evaluation {
   LossItems losses{};
-  Tensor detections;  // one2one, [count, 4 + classes, A] float32: see eval::decode_one2one
+  // [count, 4 + classes, A] float32, of TrainerOptions::evaluated: for eval::decode_one2one or
+  // decode_one2many.
+  Tensor detections;
 };
 
 // All that a training needs to go on bit for bit.

@@ -1,0 +1,77 @@
+#include "cli/qat_arguments.h"
+
+#include <charconv>
+
+#include "base/error.h"
+
+namespace yoloquant::cli {
+
+void QatArguments::declare(Options& o) {
+  train::QatOptions& qat = settings.options;
+  o.section("Training with quantizers");
+  o.add("norm-batches", &settings.norm_batches,
+        "batches whose statistics replace those of batch norms before each validation; 0: none")
+      .at_least(0);
+  o.add("distill", &settings.distillation,
+        "weight of the difference to the float model's outputs in the loss; 0: none")
+      .at_least(0);
+  o.add("teacher", &settings.teacher,
+        "checkpoint of that float model (the model itself when not given)")
+      .completes(Completion::kModels);
+  o.add("step-rate", &qat.step_rate, "learning rate of step sizes, as a part of the weights'")
+      .at_least(0);
+  o.add("learn-zero-points", &qat.learn_zero_points, "zero points of activations too (LSQ+)");
+  o.add("lsq-start", &lsq_start, "steps of weights start as in LSQ, not at the least error");
+  o.add("dampening", &qat.dampening,
+        "weight of the term that draws weights to the middle of their codes; rises by a cosine")
+      .at_least(0);
+  o.add("freezing", &qat.freezing, "weights that oscillate too often keep their code");
+  o.add("freeze-threshold", &qat.freeze_threshold, "frequency from which on, at the start")
+      .between(0, 1);
+  o.add("final-freeze-threshold", &qat.final_freeze_threshold, "at the end; a cosine between")
+      .between(0, 1);
+  o.add("freeze-norm-after", &qat.freeze_norms_after,
+        "part of the training after which batch norms keep their statistics; 1: never")
+      .between(0, 1);
+  o.add("correct-after", &qat.correct_after,
+        "part of the training after which codes stay, and only scales and shifts of output "
+        "channels are trained; 1: never")
+      .between(0, 1);
+  o.add("progressive", &progressive,
+        "bits of weights in the first half of the training, in equal parts: 8,6");
+  o.add("gap-period", &settings.gap_period,
+        "validate the weights without averaging too, every so many epochs; 0: never")
+      .at_least(0);
+}
+
+pipeline::QatSettings QatArguments::get() const {
+  pipeline::QatSettings result = settings;
+  if (lsq_start) result.options.weight_steps = train::StepStart::kLsq;
+  for (size_t i = 0; i < progressive.size(); ++i) {
+    const std::string& text = progressive[i];
+    int bits = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), bits);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+      fail_usage("--progressive takes bits such as 8,6, not '{}'", text);
+    }
+    result.options.stages.push_back(
+        {.progress = 0.5 * static_cast<double>(i) / static_cast<double>(progressive.size()),
+         .bits = bits});
+  }
+  // Then each layer's own.
+  if (!progressive.empty()) result.options.stages.push_back({.progress = 0.5, .bits = 2});
+  return result;
+}
+
+void declare_watch(Options& o, train::WatchOptions* watch) {
+  o.section("Watch");
+  o.add("watch-fall", &watch->relative_fall,
+        "training has collapsed when mAP50-95 is below the best by more than this part of it")
+      .between(0, 1);
+  o.add("watch-tries", &watch->tries,
+        "times that it goes back to the last good epoch; then it ends with the diagnosis")
+      .at_least(0);
+  o.add("watch-rate", &watch->rate_factor, "of the learning rates, each time").between(0, 1);
+}
+
+}  // namespace yoloquant::cli
