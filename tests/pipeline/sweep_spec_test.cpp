@@ -67,7 +67,7 @@ TEST(SweepSpec, WhatMakesNoSenseIsNamed) {
               AllOf(HasSubstr("sweep.yaml: line 1"), HasSubstr("train, qat or run")));
   EXPECT_THAT(message("{command: train}"), HasSubstr("'grid' is missing"));
   EXPECT_THAT(message("{grid: {a: [1]}}"), HasSubstr("'command' is missing"));
-  EXPECT_THAT(message("{command: train, gird: {a: [1]}}"), HasSubstr("did you mean 'grid'"));
+  EXPECT_THAT(message("{command: train, grids: {a: [1]}}"), HasSubstr("did you mean 'grid'"));
   EXPECT_THAT(message("{command: train, grid: {a: 1}}"), HasSubstr("'a' needs a list"));
   EXPECT_THAT(message("{command: train, grid: {a: [1, 1]}}"), HasSubstr("twice"));
   EXPECT_THAT(message("{command: train, grid: {out: [x]}}"), HasSubstr("set by the sweep"));
