@@ -54,7 +54,8 @@ TEST(AnnotationFile, WhatDoesNotFitIsRefused) {
               HasSubstr("no conv of the model"));
   checkpoint::Safetensors file = checkpoint::read_safetensors(path);
   checkpoint::Safetensors broken = file;
-  broken.tensors["stem.conv.weight_quantizer.scale"] = Tensor::from<float>({1}, std::vector<float>{-1});
+  broken.tensors["stem.conv.weight_quantizer.scale"] =
+      Tensor::from<float>({1}, std::vector<float>{-1});
   checkpoint::write_safetensors(path, broken);
   EXPECT_THAT(error_of([&] { read_annotations(path, small_graph()); }),
               HasSubstr("stem.conv.weight_quantizer"));
