@@ -15,6 +15,7 @@ struct TrainArguments {
   std::optional<ImageSize> image_size;
   std::string optimizer = "sgd";
   std::string amp = "auto";
+  int processes = 1;
   Device device;
 
   void declare(Options& options);

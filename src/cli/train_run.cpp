@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/train_command.h"
-#include "exec/executor.h"
+#include "cli/train_ranks.h"
 
 namespace yoloquant::cli {
 
@@ -57,17 +57,19 @@ int run_train(const TrainArguments& arguments, Context& context) {
   if (arguments.device.provider == runtime::Provider::kTensorRt) {
     fail_usage("--device tensorrt cannot train: it is auto, cpu or cuda");
   }
-  options.trainer.device = exec::resolve_device(arguments.device.executor_name());
+  if (launch_copies(arguments.processes, options.batch, context)) return 0;
+  options.ranks = own_rank();
+  options.trainer.device = device_of(options.ranks, arguments.device.executor_name());
   options.trainer.precision = precision_of(arguments.amp, options.trainer.device);
   options.trainer.optimizer = train::parse_optimizer(arguments.optimizer);
-  options.threads = context.threads();
+  options.threads = threads_of(options.ranks, context.threads());
   options.command_yaml = context.options_yaml();
 
   pipeline::TrainEvents events;
   events.info = [&](std::string_view line) { context.info("{}", line); };
   events.warning = [&](std::string_view line) { context.warn("{}", line); };
   const pipeline::TrainResult result = pipeline::train(options, events, context.progress());
-  context.result(result_json(result), result_text(result));
+  if (options.ranks.rank == 0) context.result(result_json(result), result_text(result));
   return 0;
 }
 
