@@ -51,4 +51,20 @@ void InterruptibleProgress::update(int64_t done, std::string_view note) {
   sink_.update(done, note);
 }
 
+void UninterruptedProgress::start(std::string_view task, int64_t total) {
+  try {
+    sink_.start(task, total);
+  } catch (const Interrupted&) {
+    // The flag stays set.
+  }
+}
+
+void UninterruptedProgress::update(int64_t done, std::string_view note) {
+  try {
+    sink_.update(done, note);
+  } catch (const Interrupted&) {
+    // The flag stays set.
+  }
+}
+
 }  // namespace yoloquant

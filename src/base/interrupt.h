@@ -45,4 +45,18 @@ class InterruptibleProgress : public Progress {
   Progress& sink_;
 };
 
+// The other way round: takes Interrupted back from a sink that throws it, for a loop that asks
+// itself where it can stop.
+class UninterruptedProgress : public Progress {
+ public:
+  explicit UninterruptedProgress(Progress& sink) : sink_(sink) {}
+
+  void start(std::string_view task, int64_t total) override;
+  void update(int64_t done, std::string_view note) override;
+  void finish() override { sink_.finish(); }
+
+ private:
+  Progress& sink_;
+};
+
 }  // namespace yoloquant

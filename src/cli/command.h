@@ -42,6 +42,10 @@ class Context {
   const std::string& options_yaml() const { return options_yaml_; }
   void set_options_yaml(std::string text) { options_yaml_ = std::move(text); }
 
+  // The program that runs and its arguments: to start it again.
+  const std::vector<std::string>& command_line() const { return command_line_; }
+  void set_command_line(std::vector<std::string> words) { command_line_ = std::move(words); }
+
   // A result: `json` with --json, else `text`.
   void result(const nlohmann::ordered_json& json, const std::string& text);
 
@@ -58,6 +62,7 @@ class Context {
  private:
   CommonOptions common_;
   std::string options_yaml_;
+  std::vector<std::string> command_line_;
   LogLevel level_;
   std::unique_ptr<TerminalProgress> terminal_;  // null unless stderr is one
   std::unique_ptr<Progress> progress_;          // stops loops when a signal came

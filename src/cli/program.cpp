@@ -26,9 +26,11 @@ using Words = std::vector<std::string>;
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
+std::filesystem::path own_path() { return std::filesystem::read_symlink("/proc/self/exe"); }
+
 // ../libexec/yoloquant/NAME as seen from this program.
 std::filesystem::path engine_path(Program program) {
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
+  const std::filesystem::path self = own_path();
   const char* name =
       program == Program::kImageEngine ? "yoloquant-image-engine" : "yoloquant-engine";
   return self.parent_path().parent_path() / "libexec" / "yoloquant" / name;
@@ -41,6 +43,12 @@ std::filesystem::path engine_path(Program program) {
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   execv(path.c_str(), argv);
   fail("cannot start {}: {}; build or install yoloquant again", path, std::strerror(errno));
+}
+
+Words command_line(char** argv) {
+  Words words{own_path().string()};
+  for (char** word = argv + 1; *word != nullptr; ++word) words.emplace_back(*word);
+  return words;
 }
 
 struct Chosen {
@@ -103,6 +111,7 @@ int run_command(const Command& command, const Words& arguments, char** argv) {
   install_interrupt_handlers();
   Context context(common);
   context.set_options_yaml(dump_config(options, command.info.name));
+  context.set_command_line(command_line(argv));
   return invocation->run(context);
 }
 

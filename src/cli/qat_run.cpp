@@ -13,6 +13,9 @@ int run_qat(const QatRunArguments& arguments, Context& context) {
   options.qat.train.data.val_images = arguments.max_images;
   options.qat.events = train_events(context);
   const pipeline::TrainOptions& train = options.qat.train;
+  if (arguments.training.processes > 1 || train.ranks.world_size > 1) {
+    fail_usage("qat trains in one process; train --scheme takes several");
+  }
   if (train.data.coco.empty()) fail_usage("name the data set's folder (--coco)");
 
   options.model = train.model;

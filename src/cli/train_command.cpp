@@ -70,7 +70,13 @@ void TrainArguments::declare_run(Options& o) {
         "what convolutions compute in: off (float32), bf16, fp16 (with a gradient scaler, CUDA "
         "only); auto: fp16 on CUDA, off on the CPU")
       .one_of({"auto", "off", "bf16", "fp16"});
-  o.add("workers", &options.workers, "threads that read and augment images; 0: all CPUs")
+  o.add("nproc", &processes,
+        "processes that train together, one per GPU; torchrun, mpirun or srun can start them "
+        "instead")
+      .between(1, 1024);
+  o.add("sync-bn", &options.sync_norms, "batch norms see the images of all processes");
+  o.add("workers", &options.workers,
+        "threads of a process that read and augment images; 0: all CPUs")
       .at_least(0);
 }
 

@@ -16,6 +16,7 @@ struct TrainArguments {
   std::optional<ImageSize> image_size;
   std::string optimizer = "sgd";
   std::string amp = "auto";
+  int processes = 1;
   Device device;
   std::string scheme;  // "": float
   std::string layers;  // rules, as for quantize

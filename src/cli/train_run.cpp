@@ -4,7 +4,7 @@
 #include "base/text.h"
 #include "cli/quantize_command.h"
 #include "cli/train_command.h"
-#include "exec/executor.h"
+#include "cli/train_ranks.h"
 
 namespace yoloquant::cli {
 
@@ -58,10 +58,11 @@ pipeline::TrainOptions train_options(const TrainArguments& arguments, Context& c
   if (arguments.device.provider == runtime::Provider::kTensorRt) {
     fail_usage("--device tensorrt cannot train: it is auto, cpu or cuda");
   }
-  options.trainer.device = exec::resolve_device(arguments.device.executor_name());
+  options.ranks = own_rank();
+  options.trainer.device = device_of(options.ranks, arguments.device.executor_name());
   options.trainer.precision = precision_of(arguments.amp, options.trainer.device);
   options.trainer.optimizer = train::parse_optimizer(arguments.optimizer);
-  options.threads = context.threads();
+  options.threads = threads_of(options.ranks, context.threads());
   options.command_yaml = context.options_yaml();
   return options;
 }
@@ -74,6 +75,7 @@ pipeline::TrainEvents train_events(Context& context) {
 }
 
 int run_train(const TrainArguments& arguments, Context& context) {
+  if (launch_copies(arguments.processes, arguments.options.batch, context)) return 0;
   pipeline::TrainOptions options = train_options(arguments, context);
   if (!arguments.scheme.empty()) {
     options.qat = arguments.qat.get();
@@ -85,7 +87,7 @@ int run_train(const TrainArguments& arguments, Context& context) {
   }
   const pipeline::TrainEvents events = train_events(context);
   const pipeline::TrainResult result = pipeline::train(options, events, context.progress());
-  context.result(result_json(result), result_text(result));
+  if (options.ranks.rank == 0) context.result(result_json(result), result_text(result));
   return 0;
 }
 

@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "base/progress.h"
+#include "base/rank_environment.h"
 #include "data/augment.h"
-#include "data/sampler.h"
 #include "quant/config.h"
 #include "train/collapse_watch.h"
 #include "train/qat_options.h"
@@ -63,13 +63,14 @@ struct TrainOptions {
 
   std::filesystem::path out;
   bool resume = false;
-  int64_t save_period = 0;   // keep the state of every so many epochs; 0: none
-  int64_t val_period = 1;    // validate every so many epochs, and after the last
-  int64_t patience = 100;    // stop after so many epochs without a better model; 0: never
-  int workers = 2;           // threads that make batches; <= 0: all CPUs
-  int threads = 0;           // of LibTorch's operators; <= 0: all CPUs
-  data::Shard shard = {};    // rank 0 validates and writes
-  std::string command_yaml;  // the options as the user gave them: kept as OUT/command.yaml
+  int64_t save_period = 0;     // keep the state of every so many epochs; 0: none
+  int64_t val_period = 1;      // validate every so many epochs, and after the last
+  int64_t patience = 100;      // stop after so many epochs without a better model; 0: never
+  int workers = 2;             // threads that make batches; <= 0: all CPUs
+  int threads = 0;             // of LibTorch's operators; <= 0: all CPUs
+  RankEnvironment ranks = {};  // this process among those that train together
+  bool sync_norms = false;     // batch norms see the images of all of them
+  std::string command_yaml;    // the options as the user gave them: kept as OUT/command.yaml
 };
 
 struct TrainResult {
@@ -100,6 +101,10 @@ double fitness(double map50, double map);
 // sense and, with `resume`, for others than the run was started with. A training that collapses
 // (see train::CollapseWatch) goes back to the last good epoch; Error with the diagnosis when that
 // does not help, weights/best.pt is there then.
+//
+// Several processes train together when each calls this with the same options but `ranks`, and one
+// folder OUT for all. Rank 0 validates, writes and tells events. All stop when one of them is asked
+// to, or is gone.
 TrainResult train(const TrainOptions& options, const TrainEvents& events = {},
                   Progress& progress = Progress::none());
 

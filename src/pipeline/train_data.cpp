@@ -51,6 +51,14 @@ Source from_coco(const TrainDataOptions& options, const fs::path& folder,
   return source;
 }
 
+// What another process has made of it.
+Source from_written_coco(const fs::path& folder) {
+  Source source{
+      .yaml = data::read_data_yaml(folder / "coco" / "data.yaml"), .train = {}, .json = {}};
+  source.train = data::split_images(source.yaml.train, source.yaml.root);
+  return source;
+}
+
 Source from_yaml(const TrainDataOptions& options) {
   Source source{.yaml = data::read_data_yaml(options.yaml), .train = {}, .json = {}};
   source.train = with_context(options.yaml.string(), [&] {
@@ -67,11 +75,13 @@ data::LabelScan scan(const data::ImageList& images, int classes, const fs::path&
   options.threads = threads;
   options.cache = folder / (name + ".cache");
   options.progress = &progress;
-  data::LabelScan result = data::scan_labels(images, classes, options);
+  return data::scan_labels(images, classes, options);
+}
+
+void write_list(const data::LabelScan& scan, const fs::path& file) {
   data::ImageList used;
-  for (const data::LabeledImage& image : result.images) used.push_back(fs::absolute(image.image));
-  data::write_image_list(folder / (name + ".txt"), used);
-  return result;
+  for (const data::LabeledImage& image : scan.images) used.push_back(fs::absolute(image.image));
+  data::write_image_list(file, used);
 }
 
 ordered_json scan_json(const data::LabelScan& scan, const std::string& list) {
@@ -102,6 +112,12 @@ void report_problems(TrainData& data, const fs::path& folder) {
                   text.substr(0, text.find('\n')), file.string()));
 }
 
+Source open_source(const TrainDataOptions& options, const fs::path& folder, bool writes,
+                   std::vector<std::string>& warnings) {
+  if (options.coco.empty()) return from_yaml(options);
+  return writes ? from_coco(options, folder, warnings) : from_written_coco(folder);
+}
+
 // Ids of the images by their path below the split's folder, as the annotations name them.
 std::vector<int64_t> coco_ids(const data::CocoDataset& truth, const data::LabelScan& val,
                               const fs::path& folder) {
@@ -120,13 +136,12 @@ std::vector<int64_t> coco_ids(const data::CocoDataset& truth, const data::LabelS
 }  // namespace
 
 TrainData open_train_data(const TrainDataOptions& options, const fs::path& folder, int threads,
-                          Progress& progress) {
+                          Progress& progress, bool writes) {
   if (options.yaml.empty() == options.coco.empty()) {
     fail_usage("training needs data: either --data data.yaml or --coco ROOT");
   }
   TrainData data;
-  const Source source =
-      options.coco.empty() ? from_yaml(options) : from_coco(options, folder, data.warnings);
+  const Source source = open_source(options, folder, writes, data.warnings);
   data.names = source.yaml.names;
   const int classes = source.yaml.classes();
   data.train = scan(source.train, classes, folder, "train", threads, progress);
@@ -141,6 +156,9 @@ TrainData open_train_data(const TrainDataOptions& options, const fs::path& folde
         "\"images\", in a folder \"labels\"",
         data.train.images.size());
   }
+  if (!writes) return data;
+  write_list(data.train, folder / "train.txt");
+  write_list(data.val, folder / "val.txt");
   report_problems(data, folder);
   if (options.coco.empty()) {
     data.truth = data::to_coco_dataset(data.val.images, data.names);

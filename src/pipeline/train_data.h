@@ -28,7 +28,10 @@ struct TrainData {
 // Reads and checks all images and labels. Below `folder` it keeps caches of that, the lists of
 // images, data.json (the provenance), problems.txt when there are any, and the labels made of a
 // COCO data set. Throws Error (usage) unless exactly one source is given.
+//
+// Of several processes one `writes`. The others, after it, take what it has found from the caches
+// and do without `truth`.
 TrainData open_train_data(const TrainDataOptions& options, const std::filesystem::path& folder,
-                          int threads, Progress& progress);
+                          int threads, Progress& progress, bool writes = true);
 
 }  // namespace yoloquant::pipeline

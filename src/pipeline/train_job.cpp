@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <utility>
 
 #include "base/error.h"
@@ -42,9 +43,9 @@ RunMode mode_of(const TrainOptions& options) {
 data::TrainLoaderOptions loader_options(const TrainOptions& options) {
   data::TrainLoaderOptions loader;
   loader.image_size = static_cast<int>(options.image_size);
-  loader.batch_size = static_cast<int>(options.batch / options.shard.world_size);
+  loader.batch_size = static_cast<int>(options.batch / options.ranks.world_size);
   loader.seed = options.seed;
-  loader.shard = options.shard;
+  loader.shard = {.rank = options.ranks.rank, .world_size = options.ranks.world_size};
   loader.augment = options.augment;
   loader.threads = options.workers;
   return loader;
@@ -83,25 +84,49 @@ ordered_json run_json(const TrainOptions& options, const TrainData& data, const 
 TrainJob::TrainJob(const TrainOptions& options, const TrainEvents& events, Progress& progress,
                    RunRoot* shared)
     : events_(events),
-      progress_(progress),
-      own_root_(shared == nullptr ? std::make_unique<RunRoot>(options.out, mode_of(options))
-                                  : nullptr),
-      root_(shared == nullptr ? *own_root_ : *shared),
-      data_(open_train_data(options.data, options.out / "data", options.threads, progress)),
+      progress_(options.ranks.rank == 0 ? progress : Progress::none()),
+      ranks_(options.ranks, options.trainer.device, options.sync_norms),
+      own_root_(shared == nullptr && options.ranks.rank == 0
+                    ? std::make_unique<RunRoot>(options.out, mode_of(options))
+                    : nullptr),
+      root_(shared == nullptr ? own_root_.get() : shared),
+      data_(open_data(options, ranks_, progress_)),
       model_(open_train_model(options, data_.names)),
       loader_(data_.train.images, loader_options(options)),
       options_(completed(options, loader_)),
       train_args_(checkpoint::parse_json(train_settings(options_).dump())),
       qat_(make_qat(options_, model_)),
-      trainer_(model_.graph, options_.trainer, make_parts(options_, model_, qat_)),
+      trainer_(model_.graph, options_.trainer, make_parts(options_, model_, qat_),
+               ranks_.exchange()),
       watch_(options_.watch) {
   exec::set_threads(options_.threads);
+  if (!writes()) return;
   for (const auto& warnings : {data_.warnings, model_.warnings}) {
     for (const std::string& warning : warnings) {
       events_.warning(warning);
-      root_.log(warning);
+      root_->log(warning);
     }
   }
+}
+
+// Rank 0 first, which leaves caches for the others.
+TrainData TrainJob::open_data(const TrainOptions& options, train::Ranks& ranks,
+                              Progress& progress) {
+  const auto open = [&](bool writes) {
+    return open_train_data(options.data, options.out / "data", options.threads, progress, writes);
+  };
+  if (options.ranks.rank == 0) {
+    TrainData data = open(true);
+    ranks.barrier();
+    return data;
+  }
+  try {
+    ranks.barrier();
+  } catch (const Error&) {
+    check_interrupt();  // then rank 0 has ended because of that, too
+    throw;
+  }
+  return open(false);
 }
 
 std::optional<train::Qat> TrainJob::make_qat(const TrainOptions& options, const TrainModel& model) {
@@ -143,22 +168,30 @@ TrainOptions TrainJob::completed(TrainOptions options, const data::TrainLoader& 
   return options;
 }
 
-fs::path TrainJob::weights(const std::string& name) const { return root_.file("weights") / name; }
+fs::path TrainJob::weights(const std::string& name) const { return file("weights") / name; }
 
 void TrainJob::info(const std::string& line) {
+  if (!writes()) return;
   events_.info(line);
-  root_.log(line);
+  root_->log(line);
+}
+
+// All stop at the same point, whichever of them was asked to.
+void TrainJob::stop_when_any(bool here) {
+  if (!ranks_.any(here)) return;
+  const int signal = interrupt_signal();
+  throw Interrupted(signal == 0 ? SIGTERM : signal);
 }
 
 TrainResult TrainJob::run() {
   const auto is_training = [](const JournalEntry& entry) { return entry.stage == kTraining; };
-  if (std::ranges::none_of(root_.journal(), is_training)) {
-    begin();
-  } else {
+  if (ranks_.any(writes() && std::ranges::any_of(root_->journal(), is_training))) {
     resume();
+  } else if (writes()) {
+    begin();
   }
   if (writes()) {
-    recorder_.emplace(root_.path(), run_record(),
+    recorder_.emplace(options_.out, run_record(),
                       report::RecordPoint{position_.epoch, trainer_.iteration()});
     if (trainer_.iteration() > 0) note("resume", "going on");
   }
@@ -182,10 +215,12 @@ TrainResult TrainJob::run() {
       info(fmt::format("{} in epoch {} after {} of {} batches: go on with --resume",
                        interruption.what(), position_.epoch + 1, position_.batch,
                        loader_.batches()));
+      ranks_.barrier();
       throw;
     }
   }
   if (writes()) recorder_->finish();
+  ranks_.barrier();
   return result();
 }
 
@@ -204,7 +239,7 @@ report::RunRecord TrainJob::run_record() const {
   record.seed = options_.seed;
   const auto source = [&](const char* name, const data::LabelScan& scan) {
     record.data.push_back({.name = name,
-                           .path = root_.file(std::string("data/") + name + ".txt").string(),
+                           .path = file(std::string("data/") + name + ".txt").string(),
                            .items = static_cast<int64_t>(scan.images.size()),
                            .sha256 = scan.sha256});
   };
@@ -217,26 +252,26 @@ report::RunRecord TrainJob::run_record() const {
 
 void TrainJob::begin() {
   const ordered_json json = run_json(options_, data_, model_);
-  write_file(root_.file(kSettings), json.dump(2) + "\n");
+  write_file(file(kSettings), json.dump(2) + "\n");
   if (!options_.command_yaml.empty()) {
-    write_file(root_.file("command.yaml"), options_.command_yaml);
+    write_file(file("command.yaml"), options_.command_yaml);
   }
-  root_.append(
+  root_->append(
       {.stage = kTraining, .key = sha256(json["settings"].dump()), .outputs = {}, .seconds = 0});
 }
 
 void TrainJob::resume() {
-  const fs::path file = root_.file(kSettings);
-  const ordered_json before = ordered_json::parse(read_file(file), nullptr, false);
+  const fs::path path = file(kSettings);
+  const ordered_json before = ordered_json::parse(read_file(path), nullptr, false);
   const ordered_json now = run_json(options_, data_, model_);
   if (!before.is_object() || !before.contains("settings")) {
-    fail("{}: not the settings of a training", file.string());
+    fail("{}: not the settings of a training", path.string());
   }
   check_same_settings(before["settings"], now["settings"]);
   for (const char* key : {"model_sha256", "train_sha256", "val_sha256"}) {
     if (before.value(key, "") == now[key]) continue;
     fail("{}: the run began with other contents ({}): put them back, or begin a new run",
-         file.string(), key);
+         path.string(), key);
   }
   if (!fs::exists(weights(kLast))) {
     info("no epoch was finished: starting from the beginning");
@@ -255,7 +290,7 @@ void TrainJob::resume() {
     watch_.restore(nlohmann::json::parse(position_.watch, nullptr, false));
     trainer_.set_rate_factor(watch_.rate_factor());
   });
-  if (position_.batch == 0) keep_copies();
+  if (writes() && position_.batch == 0) keep_copies();
   info(fmt::format("going on in epoch {} after {} batches", position_.epoch + 1, position_.batch));
 }
 
@@ -299,35 +334,37 @@ bool TrainJob::train_epoch() {
   steps_ = 0;
   if (position_.batch == loader_.batches()) return true;  // interrupted while validating
   loader_.start(position_.epoch, position_.batch, close_mosaic);
-  progress_.start(fmt::format("epoch {}/{}", position_.epoch + 1, schedule.epochs),
-                  loader_.batches());
+  // A signal is answered by all processes together, after a batch.
+  UninterruptedProgress progress(progress_);
+  progress.start(fmt::format("epoch {}/{}", position_.epoch + 1, schedule.epochs),
+                 loader_.batches());
   const Clock::time_point start = Clock::now();
   Clock::time_point batch_start = start;
   int64_t images = 0;
   data::TrainBatch batch;
   while (loader_.next(batch)) {
     if (trainer_.iteration() == 0 && writes()) {
-      data::write_image(root_.file("train_batch0.jpg"),
+      data::write_image(file("train_batch0.jpg"),
                         data::draw_grid(data::batch_tiles(batch, data_.names)));
     }
     const train::StepReport report = trainer_.step(batch);
     if (!is_sound(report)) {
-      progress_.finish();
+      progress.finish();
       return false;
     }
     const double seconds = seconds_since(batch_start);
     batch_start = Clock::now();
     position_.seconds += seconds;
     ++position_.batch;
-    images += batch.count;
+    images += batch.count * options_.ranks.world_size;
     for (size_t i = 0; i < report.losses.size(); ++i) {
       position_.loss_sums[i] += report.losses[i];
     }
     record_step(batch, report, seconds);
-    check_interrupt();
-    progress_.update(position_.batch, "loss " + losses_text(report.losses));
+    progress.update(position_.batch, "loss " + losses_text(report.losses));
+    stop_when_any(interrupt_requested());
   }
-  progress_.finish();
+  progress.finish();
   images_per_second_ = static_cast<double>(images) / seconds_since(start);
   return true;
 }
@@ -351,7 +388,7 @@ void TrainJob::record_step(const data::TrainBatch& batch, const train::StepRepor
   report::IterationRecord record;
   record.epoch = position_.epoch;
   record.iteration = trainer_.iteration() - 1;
-  record.images = batch.count;
+  record.images = batch.count * options_.ranks.world_size;
   record.losses = report.losses;
   record.total = report.total;
   record.rates = report.settings.rates;
@@ -403,23 +440,29 @@ std::optional<double> TrainJob::validate_weights() {
 // On rank 0; the others are told the figures.
 Validation TrainJob::validate_now() {
   Validation validation;
+  bool interrupted = false;
   if (writes()) {
-    validation = validate(trainer_, data_,
-                          {.image_size = options_.image_size,
-                           .batch = options_.batch,
-                           .head = options_.trainer.evaluated,
-                           .threads = options_.workers},
-                          progress_);
+    try {
+      validation = validate(trainer_, data_,
+                            {.image_size = options_.image_size,
+                             .batch = options_.batch,
+                             .head = options_.trainer.evaluated,
+                             .threads = options_.workers},
+                            progress_);
+    } catch (const Interrupted&) {
+      interrupted = true;
+    }
   }
+  stop_when_any(interrupted);
   std::array<double, 2> figures{validation.map50, validation.map};
-  trainer_.sum_over_ranks(figures);
+  ranks_.sum(figures);
   validation.map50 = figures[0];
   validation.map = figures[1];
   return validation;
 }
 
 void TrainJob::draw(const Validation& validation) const {
-  data::write_image(root_.file("val_batch0_pred.jpg"), data::draw_grid(validation.tiles));
+  data::write_image(file("val_batch0_pred.jpg"), data::draw_grid(validation.tiles));
 }
 
 // Whether training goes on from here. Otherwise the last good state is back, or an Error thrown.
@@ -460,13 +503,13 @@ bool TrainJob::judge(bool finite, const std::optional<Validation>& validation) {
 void TrainJob::roll_back(const std::string& diagnosis) {
   if (writes()) {
     events_.warning(diagnosis);
-    root_.log(diagnosis);
+    root_->log(diagnosis);
     note("rollback", diagnosis);
   }
   train::TrainerState state;
   TrainPosition good;
   read_train_checkpoint(weights(kGood), state, good);
-  good.seconds += position_.seconds - good.seconds;  // time passes all the same
+  good.seconds = position_.seconds;  // time passes all the same
   position_ = good;
   trainer_.load(state);
   trainer_.set_rate_factor(watch_.rate_factor());
@@ -558,10 +601,11 @@ void TrainJob::describe(const std::optional<Validation>& validation) {
 }
 
 void TrainJob::save() {
+  const train::TrainerState state = trainer_.state();  // of all processes
   if (!writes()) return;
   recorder_->flush();
   position_.watch = watch_.state().dump();
-  write_train_checkpoint(weights(kLast), model_, trainer_.state(), position_, train_args_);
+  write_train_checkpoint(weights(kLast), model_, state, position_, train_args_);
 }
 
 // After an epoch's last.pt was written; done again on resuming, in case it was cut off in between.
@@ -578,7 +622,7 @@ void TrainJob::keep_copies() {
 }
 
 TrainResult TrainJob::result() const {
-  return {.root = root_.path(),
+  return {.root = options_.out,
           .epochs = position_.epoch,
           .stopped = position_.stopped,
           .best_epoch = position_.best_epoch + 1,

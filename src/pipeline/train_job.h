@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <optional>
 
 #include "data/train_loader.h"
@@ -13,6 +14,7 @@
 #include "report/train_recorder.h"
 #include "train/collapse_watch.h"
 #include "train/qat.h"
+#include "train/rank_exchange.h"
 #include "train/trainer.h"
 
 // Internal to the layer: the loop of a training and its files.
@@ -34,15 +36,18 @@ class TrainJob {
 
   static TrainOptions completed(TrainOptions options, const data::TrainLoader& loader);
   std::filesystem::path weights(const std::string& name) const;
-  bool writes() const { return options_.shard.rank == 0; }
+  std::filesystem::path file(const std::string& below) const { return options_.out / below; }
+  bool writes() const { return root_ != nullptr; }
   void info(const std::string& line);
 
+  static TrainData open_data(const TrainOptions& options, train::Ranks& ranks, Progress& progress);
   static std::optional<train::Qat> make_qat(const TrainOptions& options, const TrainModel& model);
   static std::vector<std::shared_ptr<train::TrainingPart>> make_parts(
       const TrainOptions& options, const TrainModel& model, const std::optional<train::Qat>& qat);
   void begin();
   void resume();
   void start_training();
+  void stop_when_any(bool here);
   bool train_epoch();
   void finish_epoch(bool finite);
   bool judge(bool finite, const std::optional<Validation>& validation);
@@ -66,8 +71,9 @@ class TrainJob {
 
   const TrainEvents& events_;
   Progress& progress_;
+  train::Ranks ranks_;
   std::unique_ptr<RunRoot> own_root_;
-  RunRoot& root_;
+  RunRoot* root_;  // nullptr: another process writes
   TrainData data_;
   TrainModel model_;
   data::TrainLoader loader_;

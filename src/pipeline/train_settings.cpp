@@ -13,9 +13,9 @@ void check_train_options(const TrainOptions& options) {
     fail_usage("image size {}: it must be a multiple of 32 from 32 to 8192", options.image_size);
   }
   if (options.batch < 1 || options.batch > 1 << 16 ||
-      options.batch % options.shard.world_size != 0) {
-    fail_usage("batch {}: it must be positive, and a multiple of the {} processes", options.batch,
-               options.shard.world_size);
+      options.batch % options.ranks.world_size != 0) {
+    fail_usage("batch {}: it must be positive, and a multiple of the number of processes, {}",
+               options.batch, options.ranks.world_size);
   }
   if (options.val_period < 1 || options.save_period < 0 || options.patience < 0) {
     fail_usage("val-period {}, save-period {} or patience {} is out of range", options.val_period,
@@ -115,7 +115,9 @@ ordered_json train_settings(const TrainOptions& options) {
       {"validate_start", options.validate_start},
       {"watch_fall", options.watch.relative_fall},
       {"watch_tries", options.watch.tries},
-      {"watch_rate_factor", options.watch.rate_factor}};
+      {"watch_rate_factor", options.watch.rate_factor},
+      {"processes", options.ranks.world_size},
+      {"sync_bn", options.sync_norms}};
   if (options.qat) json["qat"] = qat_json(*options.qat);
   return json;
 }

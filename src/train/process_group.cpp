@@ -1,11 +1,13 @@
 #include "train/process_group.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/Device.h>
 #include <c10/util/Logging.h>
 
 #include <cstdlib>
 #include <exception>
+#include <map>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
@@ -142,11 +144,23 @@ std::function<void()> ProcessGroup::start_sum(const at::Tensor& buffer) {
 void ProcessGroup::broadcast(const exec::NamedTensors& tensors) {
   if (connection_ == nullptr) return;
   connection_->run([&] {
+    // All of a type at once: models have hundreds of small tensors.
+    std::map<at::ScalarType, std::vector<at::Tensor>> by_type;
     for (const auto& [name, tensor] : tensors) {
-      const at::Tensor values = tensor.detach();
-      std::vector<at::Tensor> sent = {values.contiguous()};
+      by_type[tensor.scalar_type()].push_back(tensor.detach());
+    }
+    for (const auto& [type, values] : by_type) {
+      std::vector<at::Tensor> flat;
+      for (const at::Tensor& value : values) {
+        flat.push_back(value.flatten().to(c10::Device(device_)));
+      }
+      std::vector<at::Tensor> sent = {at::cat(flat)};
       connection_->backend->broadcast(sent)->wait();
-      if (!values.is_contiguous()) values.copy_(sent[0]);
+      int64_t begin = 0;
+      for (const at::Tensor& value : values) {
+        value.copy_(sent[0].slice(0, begin, begin + value.numel()).view(value.sizes()));
+        begin += value.numel();
+      }
     }
   });
 }

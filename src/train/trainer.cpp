@@ -2,7 +2,9 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/sigmoid.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -75,10 +77,11 @@ class Trainer::Impl {
         scaler_(options.precision == Precision::kFloat16, options.device),
         loss_(loss_options(options)) {
     if (exchange_ == nullptr) return;
-    exchange_->attach(model_);
+    exchange_->attach(model_, part_parameters_);
     loss_.sum_over_ranks = [this](const at::Tensor& values) {
       return exchange_->sum_over_ranks(values);
     };
+    take_from_first_rank();
   }
 
   int64_t batches_to_prepare() const {
@@ -92,6 +95,7 @@ class Trainer::Impl {
       const int64_t wanted = part->batches_to_prepare();
       if (wanted > 0) part->prepare(wanted, images_of(batches));
     }
+    take_from_first_rank();
     restart_average();
   }
 
@@ -105,14 +109,12 @@ class Trainer::Impl {
 
   void estimate_norms(std::span<const data::TrainBatch> batches) {
     train::estimate_norms(model_, static_cast<int64_t>(batches.size()), images_of(batches));
-  }
-
-  void sum_over_ranks(std::span<double> values) {
     if (!exchange_) return;
-    const Tensor host = Tensor::from<double>({static_cast<int64_t>(values.size())},
-                                             std::vector<double>(values.begin(), values.end()));
-    const Tensor sums = exec::to_host(exchange_->sum_over_ranks(exec::view_of(host).to(device())));
-    std::ranges::copy(sums.data<double>(), values.begin());
+    // Means over batches, and so over those of all ranks.
+    for (const auto& [name, buffer] : model_.buffers()) {
+      if (!buffer.is_floating_point()) continue;
+      buffer.copy_(exchange_->sum_over_ranks(buffer).div_(exchange_->size()));
+    }
   }
 
   void set_rate_factor(double factor) { rate_factor_ = factor; }
@@ -123,12 +125,10 @@ class Trainer::Impl {
     report.loss_scale = scaler_.factor();
     const bool last = iteration_ - last_step_ >= report.settings.accumulate;
     accumulate(batch, last, report);
-    // With float16, and with several processes, only the gradients of a whole step say what is
-    // finite.
-    const bool rescued = scaler_.enabled() || exchange_ != nullptr;
+    // With float16 the gradients of the whole step say what is finite.
+    const bool rescued = scaler_.enabled();
     if (last && (report.finite || rescued)) take_step(report);
     if (!report.finite && (last || !rescued)) optimizer_.clear_gradients();
-    if (exchange_ && !last) report.finite = true;
     if (last) last_step_ = iteration_;
     ++iteration_;
     return report;
@@ -161,11 +161,7 @@ class Trainer::Impl {
     state.parts = exec::to_host(part_state());
     state.optimizer = exec::to_host(optimizer_.state());
     state.scaler = exec::to_host(scaler_.state());
-    for (const ParameterGroup& group : optimizer_.groups()) {
-      for (const auto& [name, parameter] : group.parameters) {
-        if (parameter.grad().defined()) state.gradients[name] = exec::to_host(parameter.grad());
-      }
-    }
+    state.gradients = pending_gradients();
     state.iteration = iteration_;
     state.last_step = last_step_;
     state.updates = ema_.updates();
@@ -181,10 +177,13 @@ class Trainer::Impl {
     exec::copy_into(ema_.means(), means, "the saved running mean");
     exec::copy_into(optimizer_.state(), state.optimizer, "the saved optimizer");
     exec::copy_into(scaler_.state(), state.scaler, "the saved gradient scaler");
-    load_gradients(state.gradients);
+    // The sum of all ranks' counts once.
+    const bool has_gradients = !exchange_ || exchange_->rank() == 0;
+    load_gradients(has_gradients ? state.gradients : TensorMap());
     iteration_ = state.iteration;
     last_step_ = state.last_step;
     ema_.set_updates(state.updates);
+    take_from_first_rank();
   }
 
  private:
@@ -204,6 +203,13 @@ class Trainer::Impl {
     return [this, batches](int64_t index) {
       return images_on_device(batches[static_cast<size_t>(index) % batches.size()], device());
     };
+  }
+
+  void take_from_first_rank() {
+    if (!exchange_) return;
+    for (const NamedTensors& tensors : {model_.state(), part_state(), ema_.means()}) {
+      exchange_->broadcast(tensors);
+    }
   }
 
   void restart_average() { ema_ = make_ema(averaged(), options_.ema_decay, options_.ema_tau); }
@@ -267,8 +273,15 @@ class Trainer::Impl {
     if (exchange_) exchange_->begin_backward(last);
     scaler_.scale(total).backward();
     if (exchange_) exchange_->finish_backward(last);
-    report.losses = to_items(loss.items);
-    report.total = total.item<double>();
+    report_losses(loss.items, total.detach(), report);
+  }
+
+  void report_losses(const at::Tensor& items, const at::Tensor& total, StepReport& report) {
+    at::Tensor figures = at::cat({items, total.view({1})}).to(at::kDouble);
+    // The loss of each rank is its share.
+    if (exchange_) figures = exchange_->sum_over_ranks(figures);
+    report.losses = to_items(figures);
+    report.total = figures[-1].item<double>();
     report.finite = std::isfinite(report.total);
   }
 
@@ -291,6 +304,8 @@ class Trainer::Impl {
     optimizer_.step(rates, report.settings.momentum);
     optimizer_.clear_gradients();
     for (const auto& part : parts_) part->after_step(progress());
+    // Each rank has moved its batch norms by its own images.
+    if (exchange_ && !options_.freeze_norm) exchange_->broadcast(model_.buffers());
     ema_.update();
     report.stepped = true;
   }
@@ -303,6 +318,29 @@ class Trainer::Impl {
       }
     }
     return all;
+  }
+
+  // Those that no step has used yet, of all ranks.
+  TensorMap pending_gradients() const {
+    TensorMap all;
+    if (iteration_ == last_step_ + 1) return all;
+    for (const ParameterGroup& group : optimizer_.groups()) {
+      for (const auto& [name, parameter] : group.parameters) {
+        const at::Tensor gradient = exchange_ ? summed_gradient(parameter) : parameter.grad();
+        if (gradient.defined()) all[name] = exec::to_host(gradient);
+      }
+    }
+    return all;
+  }
+
+  // Undefined when no rank has one.
+  at::Tensor summed_gradient(const at::Tensor& parameter) const {
+    const at::Tensor& own = parameter.grad();
+    const at::Tensor present = at::full({1}, own.defined() ? 1 : 0, parameter.detach().options());
+    const at::Tensor values = own.defined() ? own : at::zeros_like(parameter.detach());
+    const at::Tensor sums = exchange_->sum_over_ranks(at::cat({values.flatten(), present}));
+    if (sums[-1].item<double>() == 0) return {};
+    return sums.slice(0, 0, -1).view(parameter.sizes());
   }
 
   void load_gradients(const TensorMap& gradients) {
@@ -345,7 +383,6 @@ Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
 int64_t Trainer::batches_to_prepare() const { return impl_->batches_to_prepare(); }
 void Trainer::prepare(std::span<const data::TrainBatch> batches) { impl_->prepare(batches); }
-void Trainer::sum_over_ranks(std::span<double> values) { impl_->sum_over_ranks(values); }
 void Trainer::set_rate_factor(double factor) { impl_->set_rate_factor(factor); }
 void Trainer::estimate_norms(std::span<const data::TrainBatch> batches) {
   impl_->estimate_norms(batches);

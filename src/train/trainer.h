@@ -19,7 +19,7 @@ class RankExchange;
 // By kLossNames.
 using LossItems = std::array<double, kLossNames.size()>;
 
-// What one batch did.
+// What one batch did, of all processes together.
 struct StepReport {
   LossItems losses{};
   double total = 0;  // what was differentiated: the items' sum times the images, and penalties
@@ -63,7 +63,8 @@ struct TrainerState {
 };
 
 // The loop's inside: a model, its optimizer, schedule and running mean. Knows nothing of files and
-// data sets. Not thread-safe.
+// data sets. Not thread-safe. With several processes each calls the same functions in the same
+// order, with its share of each batch; after each step all hold the same state to the bit.
 //
 //   Trainer trainer(graph, options);
 //   trainer.begin_epoch(epoch);
@@ -114,10 +115,8 @@ class Trainer {
     Trainer& trainer_;
   };
 
-  // With several processes: replaces each value by its sum over all of them.
-  void sum_over_ranks(std::span<double> values);
-
   int64_t iteration() const;
+  // With several processes, all must call it: gradients that no step has used are summed.
   TrainerState state() const;
   // Throws Error that names what does not fit; the trainer is not to be used then.
   void load(const TrainerState& state);

@@ -76,8 +76,13 @@ class RankExchange {
  public:
   virtual ~RankExchange() = default;
 
-  virtual void attach(TrainableGraph& model) = 0;
+  // `more`: what is optimized beside the model's parameters.
+  virtual void attach(TrainableGraph& model, const NamedTensors& more) = 0;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
   virtual at::Tensor sum_over_ranks(const at::Tensor& values) = 0;
+  // Overwrites the tensors of all ranks by those of rank 0.
+  virtual void broadcast(const NamedTensors& tensors) = 0;
   // Around each backward pass; after the `last` one of a step, gradients are sums over all ranks.
   virtual void begin_backward(bool last) = 0;
   virtual void finish_backward(bool last) = 0;

@@ -145,6 +145,7 @@ TEST(Commands, FixedNamesExist) {
       {"bench", {"runs"}},
       {"predict", {"out"}},
       {"run", {"coco", "schemes", "calib", "max-images", "out", "resume", "device", "seed"}},
+      {"qat", {"coco", "scheme", "fraction", "epochs", "steps", "out", "resume"}},
       {"sweep", {"out", "resume"}},
       {"calib", {"count", "seed", "out"}},
       {"shapes", {"out", "train-images", "val-images", "seed"}},

@@ -1,15 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <csignal>
-#include <thread>
 
 #include "base/file.h"
-#include "checkpoint/checkpoint.h"
-#include "program.h"
+#include "training.h"
 
 namespace yoloquant::test {
 namespace {
@@ -17,36 +13,9 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-std::string train_arguments(const std::string& out) {
-  const TinyExample& tiny = tiny_example();
-  return "train '" + tiny.model.string() + "' --coco '" + tiny.coco.string() +
-         "' --imgsz 64 --epochs 4 --batch 2 --nbs 4 --warmup-epochs 1 --close-mosaic 1 "
-         "--device cpu --threads 1 --workers 1 --out " +
-         out;
-}
-
-// Starts a training, sends it `signal` when its first epoch is recorded, and waits for its end.
 int interrupted_run(const fs::path& folder, int signal) {
-  const std::string command =
-      "exec '" + yoloquant_program().string() + "' " + train_arguments("run") + " >out 2>err";
-  const pid_t child = fork();
-  if (child == 0) {
-    if (chdir(folder.c_str()) != 0) _exit(1);
-    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-    _exit(1);
-  }
-  int status = 0;
-  while (!fs::exists(folder / "run/results.csv")) {
-    if (waitpid(child, &status, WNOHANG) == child) return status;  // it has failed
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  kill(child, signal);
-  waitpid(child, &status, 0);
-  return status;
-}
-
-checkpoint::Checkpoint last_of(const fs::path& run) {
-  return checkpoint::read(run / "weights/last.pt", {.limits = {}, .both_entries = true});
+  return disturbed_training(train_arguments("run"), folder,
+                            [&](int process) { kill(process, signal); });
 }
 
 void expect_same_weights(const fs::path& actual, const fs::path& expected) {

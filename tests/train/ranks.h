@@ -29,11 +29,9 @@ inline bool loopback_is_allowed() {
 }
 
 // Calls `body` in each of `count` processes. What fails there fails the test.
-inline void in_ranks(int count, const std::function<void(ProcessGroup&)>& body) {
+inline void in_processes(int count, const std::function<void(const RankEnvironment&)>& body) {
   if (const auto environment = rank_environment()) {
-    ProcessGroup group(*environment);
-    body(group);
-    group.barrier();
+    body(*environment);
     return;
   }
   if (!loopback_is_allowed()) GTEST_SKIP() << "no sockets on 127.0.0.1 here";
@@ -45,6 +43,15 @@ inline void in_ranks(int count, const std::function<void(ProcessGroup&)>& body) 
   } catch (const Error& error) {
     FAIL() << error.what();
   }
+}
+
+// The same when they have met.
+inline void in_ranks(int count, const std::function<void(ProcessGroup&)>& body) {
+  in_processes(count, [&](const RankEnvironment& environment) {
+    ProcessGroup group(environment);
+    body(group);
+    group.barrier();
+  });
 }
 
 }  // namespace yoloquant::train
