@@ -32,6 +32,10 @@ class TrainJob {
   void store_best(graph::Graph& annotated);
 
  private:
+  static constexpr const char* kLast = "last.pt";
+  static constexpr const char* kGood = "good.pt";  // what a collapse goes back to
+  static constexpr const char* kBest = "best.pt";
+
   using Clock = std::chrono::steady_clock;
 
   static TrainOptions completed(TrainOptions options, const data::TrainLoader& loader);
@@ -58,6 +62,8 @@ class TrainJob {
   void draw(const Validation& validation) const;
   std::vector<data::TrainBatch> some_batches(int64_t count);
   void note_result(const Validation& validation);
+  static std::string loss_text(const train::LossItems& losses);
+  nlohmann::ordered_json run_json() const;
   report::RunRecord run_record() const;
   void note(const std::string& kind, const std::string& text);
   void record(const std::optional<Validation>& validation);
