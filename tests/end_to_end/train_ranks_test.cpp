@@ -74,8 +74,22 @@ TEST_F(TrainRanks, TwoProcessesTrainLikeOneWithTheSameBatch) {
   EXPECT_NEAR(std::stod(losses(two)) / std::stod(losses(one)), 1, 1e-4);
 }
 
+// Batch norms over eight values multiply rounding errors until weights part, so losses of the first
+// epoch are compared. In the library's tests weights are the same.
 TEST_F(TrainRanks, SynchronizedNormsAreThoseOfTheWholeBatch) {
-  expect_same_end(finished_run("--sync-bn --nproc 2"), finished_run(""));
+  const auto losses = [](const fs::path& run) {
+    return split(split(read_file(run / "results.csv"), '\n').at(1), ',');
+  };
+  const auto one = losses(finished_run(""));
+  const auto synchronized = losses(finished_run("--sync-bn --nproc 2"));
+  const auto apart = losses(finished_run("--nproc 2"));
+  double difference = 0;
+  for (size_t column = 2; column < 8; ++column) {
+    EXPECT_NEAR(std::stod(synchronized.at(column)) / std::stod(one.at(column)), 1, 1e-3);
+    difference =
+        std::fmax(difference, std::abs(std::stod(apart.at(column)) / std::stod(one[column]) - 1));
+  }
+  EXPECT_GT(difference, 1e-2);
 }
 
 TEST_F(TrainRanks, AnotherLauncherStartsThemAsWell) {
