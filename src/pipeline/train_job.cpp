@@ -223,7 +223,7 @@ void TrainJob::resume() {
   }
   check_same_settings(before["settings"], now["settings"]);
   for (const char* key : {"model_sha256", "train_sha256", "val_sha256"}) {
-    if (before.value(key, "") == now[key]) continue;
+    if (before.value(key, "") == now[key].get<std::string>()) continue;
     fail("{}: the run began with other contents ({}): put them back, or begin a new run",
          path.string(), key);
   }
