@@ -53,6 +53,11 @@ const fs::path& finished_run(const std::string& options) {
   return run->second;
 }
 
+// train/cls_om of an epoch, from 1.
+double class_loss(const fs::path& run, size_t epoch) {
+  return std::stod(split(split(read_file(run / "results.csv"), '\n').at(epoch), ',').at(3));
+}
+
 class TrainRanks : public testing::Test {
  protected:
   void SetUp() override {
@@ -68,14 +73,14 @@ TEST_F(TrainRanks, TwoProcessesTrainLikeOneWithTheSameBatch) {
   const fs::path& one = finished_run("--freeze-norm");
   const fs::path& two = finished_run("--freeze-norm --nproc 2");
   expect_same_end(two, one);
-  const auto losses = [](const fs::path& run) {
-    return split(split(read_file(run / "results.csv"), '\n').at(4), ',').at(2);
-  };
-  EXPECT_NEAR(std::stod(losses(two)) / std::stod(losses(one)), 1, 1e-4);
+  EXPECT_NEAR(class_loss(two, 4) / class_loss(one, 4), 1, 1e-4);
 }
 
+// Norms over so few values soon make rounding errors large: it is the first epoch that tells.
 TEST_F(TrainRanks, SynchronizedNormsAreThoseOfTheWholeBatch) {
-  expect_same_end(finished_run("--sync-bn --nproc 2"), finished_run(""));
+  const double one = class_loss(finished_run(""), 1);
+  EXPECT_NEAR(class_loss(finished_run("--sync-bn --nproc 2"), 1) / one, 1, 3e-4);
+  EXPECT_GT(std::abs(class_loss(finished_run("--nproc 2"), 1) / one - 1), 1e-3);
 }
 
 TEST_F(TrainRanks, AnotherLauncherStartsThemAsWell) {
