@@ -65,7 +65,7 @@ std::optional<RankEnvironment> rank_environment() {
   RankEnvironment found;
   found.world_size =
       number_in(names->world_size, required(names->world_size, names->rank), 1, kMaxRanks);
-  found.rank = number_in(names->rank, std::getenv(names->rank), 0, found.world_size - 1);
+  found.rank = number_in(names->rank, required(names->rank, names->rank), 0, found.world_size - 1);
   const char* local_rank = std::getenv(names->local_rank);
   found.local_rank = local_rank == nullptr
                          ? found.rank

@@ -22,7 +22,7 @@ void check_train_options(const TrainOptions& options) {
                options.save_period, options.patience);
   }
   data::check_augmentation(options.augment);
-  train::CollapseWatch{options.watch};  // checks its options
+  train::check(options.watch);
   if (options.qat) {
     if (options.qat->norm_batches < 0 || options.qat->gap_period < 0 ||
         options.qat->distillation < 0) {

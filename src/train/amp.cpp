@@ -53,7 +53,7 @@ at::Tensor GradientScaler::scale(const at::Tensor& loss) const {
   return enabled_ ? loss.mul(scale_[0]) : loss;
 }
 
-bool GradientScaler::unscale(std::vector<at::Tensor> gradients) {
+bool GradientScaler::unscale(const std::vector<at::Tensor>& gradients) {
   const at::NoGradGuard guard;
   found_.zero_();
   if (!enabled_ || gradients.empty()) return true;

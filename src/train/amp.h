@@ -38,7 +38,7 @@ class GradientScaler {
   bool enabled() const { return enabled_; }
   at::Tensor scale(const at::Tensor& loss) const;
   // Divides the gradients by the factor; false when some are not finite.
-  bool unscale(std::vector<at::Tensor> gradients);
+  bool unscale(const std::vector<at::Tensor>& gradients);
   // After each step, taken or skipped: what `unscale` has seen since.
   void update();
 

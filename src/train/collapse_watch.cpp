@@ -91,7 +91,9 @@ std::string suspicious(const LayerStatistics& layer) {
   return text;
 }
 
-CollapseWatch::CollapseWatch(const WatchOptions& options) : options_(options) {
+CollapseWatch::CollapseWatch(const WatchOptions& options) : options_(options) { check(options); }
+
+void check(const WatchOptions& options) {
   if (options.relative_fall <= 0 || options.relative_fall >= 1 || options.absolute_fall < 0) {
     fail_usage("the fall of mAP that counts as collapse must lie between 0 and 1, not at {}",
                options.relative_fall);

@@ -35,6 +35,9 @@ enum class Verdict : uint8_t {
   kStop,      // all tries are used up
 };
 
+// Throws Error (usage) for options that make no sense.
+void check(const WatchOptions& options);
+
 struct WatchDecision {
   Verdict verdict = Verdict::kGoOn;
   bool is_good = false;               // this epoch's state is one to come back to
@@ -48,7 +51,7 @@ struct WatchDecision {
 // restored by its owner.
 class CollapseWatch {
  public:
-  // Throws Error (usage) for options that make no sense.
+  // Throws Error as check.
   explicit CollapseWatch(const WatchOptions& options);
 
   WatchDecision look(const EpochHealth& health);

@@ -115,7 +115,7 @@ at::Tensor QuantizedLayer::signed_step() const {
 }
 
 at::Tensor QuantizedLayer::quantized(const at::Tensor& weight_in_use) const {
-  const at::Tensor result = quantize_weight(weight_in_use, log_step, sign(), range);
+  at::Tensor result = quantize_weight(weight_in_use, log_step, sign(), range);
   if (!correction.defined()) return result;
   return at::mul(result, by_channel(at::exp(correction), weight.dim()).to(result.scalar_type()));
 }

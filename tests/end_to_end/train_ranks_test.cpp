@@ -53,6 +53,11 @@ const fs::path& finished_run(const std::string& options) {
   return run->second;
 }
 
+// train/cls_om of an epoch, from 1.
+double class_loss(const fs::path& run, size_t epoch) {
+  return std::stod(split(split(read_file(run / "results.csv"), '\n').at(epoch), ',').at(3));
+}
+
 class TrainRanks : public testing::Test {
  protected:
   void SetUp() override {
@@ -68,28 +73,14 @@ TEST_F(TrainRanks, TwoProcessesTrainLikeOneWithTheSameBatch) {
   const fs::path& one = finished_run("--freeze-norm");
   const fs::path& two = finished_run("--freeze-norm --nproc 2");
   expect_same_end(two, one);
-  const auto losses = [](const fs::path& run) {
-    return split(split(read_file(run / "results.csv"), '\n').at(4), ',').at(2);
-  };
-  EXPECT_NEAR(std::stod(losses(two)) / std::stod(losses(one)), 1, 1e-4);
+  EXPECT_NEAR(class_loss(two, 4) / class_loss(one, 4), 1, 1e-4);
 }
 
-// Batch norms over eight values multiply rounding errors until weights part, so losses of the first
-// epoch are compared. In the library's tests weights are the same.
+// Norms over so few values soon make rounding errors large: it is the first epoch that tells.
 TEST_F(TrainRanks, SynchronizedNormsAreThoseOfTheWholeBatch) {
-  const auto losses = [](const fs::path& run) {
-    return split(split(read_file(run / "results.csv"), '\n').at(1), ',');
-  };
-  const auto one = losses(finished_run(""));
-  const auto synchronized = losses(finished_run("--sync-bn --nproc 2"));
-  const auto apart = losses(finished_run("--nproc 2"));
-  double difference = 0;
-  for (size_t column = 2; column < 8; ++column) {
-    EXPECT_NEAR(std::stod(synchronized.at(column)) / std::stod(one.at(column)), 1, 1e-3);
-    difference =
-        std::fmax(difference, std::abs(std::stod(apart.at(column)) / std::stod(one[column]) - 1));
-  }
-  EXPECT_GT(difference, 1e-2);
+  const double one = class_loss(finished_run(""), 1);
+  EXPECT_NEAR(class_loss(finished_run("--sync-bn --nproc 2"), 1) / one, 1, 3e-4);
+  EXPECT_GT(std::abs(class_loss(finished_run("--nproc 2"), 1) / one - 1), 1e-3);
 }
 
 TEST_F(TrainRanks, AnotherLauncherStartsThemAsWell) {

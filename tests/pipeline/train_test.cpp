@@ -146,7 +146,7 @@ TEST(Train, StopsWhenNothingGetsBetter) {
 
 TEST(Train, TakesWhatFitsOfACheckpointWithOtherClasses) {
   const test::TemporaryFolder folder;
-  const fs::path run = straight_run();
+  const fs::path& run = straight_run();
   data::DataYaml data = data::write_coco_labels(example().coco, folder / "labels").data;
   data.names.push_back("other");
   data::write_data_yaml(data);

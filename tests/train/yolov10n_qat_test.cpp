@@ -45,7 +45,8 @@ TEST_P(Yolov10nQat, StepsLowerTheLossAndWhatIsStoredComputesTheSame) {
   TrainableGraph teacher(graph);
   TrainableGraph model(graph);
   QuantizedTraining qat(model, annotated);
-  if (qat.needs_input_ranges()) qat.set_input_ranges(1, [&](int64_t) { return images; });
+  if (qat.needs_input_ranges())
+    qat.set_input_ranges(1, [&](int64_t) -> at::Tensor { return images; });
   const Logits target = [&] {
     const at::NoGradGuard guard;
     return teacher.forward(images, NormMode::kEvaluation);
