@@ -44,7 +44,7 @@ Figures best_variant(const fs::path& file) {
     const auto summary = nlohmann::json::parse(read_file(file));
     for (const nlohmann::json& variant : summary.at("variants")) {
       const double map = variant.at("mAP_50_95").get<double>();
-      if (variant.at("method") == "" || map < 0) continue;
+      if (variant.at("method").get<std::string>().empty() || map < 0) continue;
       if (!best.map || map > *best.map) best = {map, variant.at("mAP_50").get<double>()};
     }
   } catch (const nlohmann::json::exception& error) {

@@ -1,6 +1,7 @@
 #include "pipeline/train_validation.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "data/prepared_images.h"
 #include "data/train_sample.h"
@@ -52,8 +53,9 @@ data::Tile tile_of(std::span<const float> input, int size,
                    std::span<const eval::Detection> detections,
                    const std::vector<std::string>& names) {
   std::vector<uint8_t> planes(input.size());
-  std::ranges::transform(input, planes.begin(),
-                         [](float value) { return static_cast<uint8_t>(value * 255 + 0.5F); });
+  std::ranges::transform(input, planes.begin(), [](float value) {
+    return static_cast<uint8_t>(std::lround(value * 255));
+  });
   data::Tile tile{.image = data::from_planes(planes, size, size), .boxes = {}};
   for (const eval::Detection& d : detections) {
     if (d.score < kShownScore) continue;

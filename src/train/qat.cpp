@@ -91,9 +91,10 @@ std::shared_ptr<TrainingPart> Qat::part() const { return part_; }
 std::vector<LayerStatistics> Qat::statistics() const { return part_->training().statistics(); }
 void Qat::store(graph::Graph& annotated) const { part_->training().store(annotated); }
 
-std::shared_ptr<TrainingPart> distillation_part(graph::Graph teacher, const std::string& device,
+std::shared_ptr<TrainingPart> distillation_part(const graph::Graph& teacher,
+                                                const std::string& device,
                                                 const DistillationOptions& options) {
-  return std::make_shared<Distillation>(std::move(teacher), device, options);
+  return std::make_shared<Distillation>(teacher, device, options);
 }
 
 }  // namespace yoloquant::train

@@ -36,7 +36,8 @@ class Qat {
 
 // Adds to the loss how far the model's logits are from those of a float model of the same
 // definition, `teacher` (both heads, batch norms unfolded), on the same images.
-std::shared_ptr<TrainingPart> distillation_part(graph::Graph teacher, const std::string& device,
+std::shared_ptr<TrainingPart> distillation_part(const graph::Graph& teacher,
+                                                const std::string& device,
                                                 const DistillationOptions& options);
 
 }  // namespace yoloquant::train

@@ -74,6 +74,7 @@ class SynchronizedNorm : public torch::autograd::Function<SynchronizedNorm> {
     const Tensor &input = saved[0], &weight = saved[1], &mean = saved[2], &variance = saved[3];
     const double eps = context->saved_data["eps"].toDouble();
     const double count = context->saved_data["count"].toDouble();
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): saved data hold no pointers.
     auto& group = *reinterpret_cast<ProcessGroup*>(context->saved_data["group"].toInt());
 
     auto [d_input, d_weight, d_bias] =
