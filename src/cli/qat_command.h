@@ -20,9 +20,6 @@ struct QatRunArguments {
   void declare(Options& options);
 };
 
-// Defaults of a short training that starts from a trained model.
-void set_short_training(pipeline::TrainOptions& options, pipeline::QatSettings& qat);
-
 int run_qat(const QatRunArguments& arguments, Context& context);
 
 }  // namespace yoloquant::cli

@@ -22,11 +22,11 @@ int run_qat(const QatRunArguments& arguments, Context& context) {
   options.load.image_height = options.load.image_width = train.image_size;
   options.root = train.out;
   options.resume = can_resume(train.out, train.resume, context);
-  options.schemes = {arguments.scheme};
   options.baseline.head = arguments.head;
   options.baseline.image_height = options.baseline.image_width = train.image_size;
 
   arguments.quantization.apply(arguments.scheme, options.quantize);
+  options.variants = pipeline::scheme_variants({arguments.scheme}, options.quantize.config);
   options.quantize.calibration.coco_root = train.data.coco;
   options.quantize.seed = options.quantize.calibration.seed = train.seed;
   options.quantize.device = train.trainer.device;

@@ -6,6 +6,7 @@
 
 #include "cli/eval_arguments.h"
 #include "cli/quantize_command.h"
+#include "pipeline/demo.h"
 
 namespace yoloquant::cli {
 
@@ -23,21 +24,15 @@ struct RunArguments : ModelArguments {
   double qat_bound = 0.02;
   int64_t qat_epochs = 5;
   double qat_fraction = 1;
+  int64_t pictures = 0;
   Device device;
 
   void declare(Options& options);
 };
 
 struct DemoArguments {
-  std::string model;
-  std::filesystem::path data;
-  std::filesystem::path out;
-  bool resume = false;
-  int64_t max_images = 16;
-  int64_t calib_images = 8;
+  pipeline::DemoOptions options;
   std::optional<ImageSize> image_size;
-  std::vector<std::string> schemes{"w8a16", "w8a8", "w4a16", "w4a8"};
-  uint64_t seed = 0;
 
   void declare(Options& options);
 };

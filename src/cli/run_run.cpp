@@ -9,6 +9,7 @@
 #include "cli/train_command.h"
 #include "exec/executor.h"
 #include "pipeline/demo.h"
+#include "pipeline/short_training.h"
 
 namespace yoloquant::cli {
 
@@ -21,7 +22,7 @@ void set_qat(const RunArguments& arguments, pipeline::RunOptions& options, Conte
   qat.bound = arguments.qat_bound;
   if (qat.when == pipeline::QatWhen::kOff) return;
   pipeline::QatSettings settings;
-  set_short_training(qat.train, settings);
+  pipeline::set_short_training(qat.train, settings);
   qat.train.qat = settings;
   qat.train.trainer.schedule.epochs = arguments.qat_epochs;
   qat.train.data.coco = options.eval.coco_root;
@@ -46,7 +47,6 @@ int run_run(const RunArguments& arguments, Context& context) {
   options.name = arguments.name;
   options.root = arguments.out;
   options.resume = can_resume(arguments.out, arguments.resume, context);
-  options.schemes = arguments.schemes;
   options.export_fp16 = arguments.fp16;
 
   options.baseline.head = arguments.head;
@@ -55,8 +55,9 @@ int run_run(const RunArguments& arguments, Context& context) {
   options.baseline.image_width = arguments.width();
 
   if (arguments.schemes.empty()) fail_usage("--schemes is empty");
-  for (const std::string& scheme : arguments.schemes) quant::parse_scheme(scheme);
   arguments.quantization.apply(arguments.schemes.front(), options.quantize);
+  options.variants = pipeline::scheme_variants(arguments.schemes, options.quantize.config);
+  options.pictures.images = arguments.pictures;
   options.quantize.opset = arguments.opset;
   options.quantize.calibration.coco_root = arguments.evaluation.options.coco_root;
   options.quantize.seed = arguments.seed.value_or(0);
@@ -76,20 +77,14 @@ int run_run(const RunArguments& arguments, Context& context) {
 }
 
 int run_demo(const DemoArguments& arguments, Context& context) {
-  pipeline::DemoOptions options;
-  options.model = arguments.model;
-  options.data = arguments.data;
-  options.out = arguments.out;
-  options.resume = can_resume(arguments.out, arguments.resume, context);
-  options.max_images = arguments.max_images;
-  options.calib_images = arguments.calib_images;
+  pipeline::DemoOptions options = arguments.options;
+  options.resume = can_resume(options.out, options.resume, context);
   if (arguments.image_size && arguments.image_size->height != arguments.image_size->width) {
     fail_usage("--imgsz of the demo is one number");
   }
   options.image_size = arguments.image_size ? arguments.image_size->height : 0;
-  options.schemes = arguments.schemes;
-  options.seed = arguments.seed;
   options.threads = context.threads();
+  options.events = train_events(context);
   return show(pipeline::run_demo(options, context.progress()), context);
 }
 

@@ -27,30 +27,47 @@ Image draw_tile(const Tile& tile, double scale) {
   return image;
 }
 
+constexpr int kTitleHeight = 24;  // pixels of the grid
+
+void draw_title(cv::Mat& pixels, const std::string& title, int left, int top) {
+  cv::putText(pixels, title, {left + 6, top + kTitleHeight - 7}, cv::FONT_HERSHEY_SIMPLEX, 0.5,
+              cv::Scalar(40, 40, 40), 1, cv::LINE_AA);
+}
+
+int column_count(const GridOptions& options, size_t tiles) {
+  if (options.columns > 0) return options.columns;
+  return static_cast<int>(std::ceil(std::sqrt(static_cast<double>(tiles))));
+}
+
 }  // namespace
 
 Image draw_grid(std::span<const Tile> tiles, const GridOptions& options) {
   tiles = tiles.first(std::min(tiles.size(), options.max_tiles));
   if (tiles.empty()) fail("there is no image to draw");
   configure_opencv();
-  const auto columns = static_cast<int>(std::ceil(std::sqrt(static_cast<double>(tiles.size()))));
+  const int columns = column_count(options, tiles.size());
   const int rows = (static_cast<int>(tiles.size()) + columns - 1) / columns;
   int width = 0;
   int height = 0;
+  int bar = 0;
   for (const Tile& tile : tiles) {
     width = std::max(width, tile.image.width);
     height = std::max(height, tile.image.height);
+    if (!tile.title.empty()) bar = kTitleHeight;
   }
-  const int longest = std::max(columns * width, rows * height);
-  const double scale = std::min(1.0, static_cast<double>(options.max_side) / longest);
+  const int room = std::max(1, options.max_side - rows * bar);
+  const double scale = std::min({1.0, static_cast<double>(options.max_side) / (columns * width),
+                                 static_cast<double>(room) / (rows * height)});
   width = std::max(1, static_cast<int>(width * scale));
   height = std::max(1, static_cast<int>(height * scale));
-  Image grid(columns * width, rows * height);
+  Image grid(columns * width, rows * (bar + height));
   std::ranges::fill(grid.bgr, static_cast<uint8_t>(255));
   cv::Mat pixels = as_matrix(grid);
   for (size_t i = 0; i < tiles.size(); ++i) {
     const int left = static_cast<int>(i) % columns * width;
-    const int top = static_cast<int>(i) / columns * height;
+    const int row = static_cast<int>(i) / columns * (bar + height);
+    const int top = row + bar;
+    draw_title(pixels, tiles[i].title, left, row);
     const Image image = draw_tile(tiles[i], scale);
     as_matrix(image).copyTo(pixels(cv::Rect(left, top, image.width, image.height)));
     cv::rectangle(pixels, cv::Rect(left, top, width, height), cv::Scalar(255, 255, 255));

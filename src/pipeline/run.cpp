@@ -7,6 +7,7 @@
 #include "base/interrupt.h"
 #include "exec/executor.h"
 #include "pipeline/environment.h"
+#include "pipeline/run_compare.h"
 #include "pipeline/run_plan.h"
 #include "pipeline/run_stages.h"
 #include "pipeline/run_summary.h"
@@ -47,20 +48,15 @@ std::vector<std::string> run_warnings(const RunPlan& plan, RunModel& model) {
   return warnings;
 }
 
-double map_of(const RunPlan& plan, const PlannedVariant& variant) {
-  const auto metrics = nlohmann::json::parse(read_file(plan.root / variant.metrics_json()));
-  return metrics.at("metrics").at("mAP_50_95").get<double>();
-}
-
 // By what post-training quantization has cost.
 std::vector<PlannedVariant> variants_to_train(const RunPlan& plan, RunRoot& root) {
   std::vector<PlannedVariant> trained;
   const RunQat& qat = plan.options.qat;
   if (qat.when == QatWhen::kOff) return trained;
-  const double baseline = map_of(plan, plan.variants.front());
+  const double baseline = variant_map(plan, plan.variants.front());
   for (const PlannedVariant& variant : plan.variants) {
-    if (!variant.scheme) continue;
-    const double loss = baseline - map_of(plan, variant);
+    if (variant.start.empty()) continue;
+    const double loss = baseline - variant_map(plan, variant);
     const bool wanted = qat.when == QatWhen::kOn || loss > qat.bound;
     const std::string line = fmt::format("{} loses {:.4f} mAP50-95: {}", variant.name, loss,
                                          wanted ? "it is trained" : "it is not trained");

@@ -15,24 +15,43 @@
 
 namespace yoloquant::pipeline {
 
+// A quantized model of a run.
+struct RunVariant {
+  std::string name;  // of its row and files, such as "w4a8"
+  quant::QuantizationConfig config;
+  bool trainable = true;  // RunQat may train it, unless it follows a preset
+};
+
+// A variant for each scheme ("w4a8") with all else from `config`, called NAME_SUFFIX with NAME the
+// scheme's; one that is repeated counts once. Throws Error (usage) for what is no scheme.
+std::vector<RunVariant> scheme_variants(const std::vector<std::string>& schemes,
+                                        const quant::QuantizationConfig& config = {},
+                                        const std::string& suffix = "");
+
 enum class QatWhen : uint8_t {
   kOff,
-  kAuto,  // for schemes that lose more than a bound after training
-  kOn,    // for all schemes
+  kAuto,  // for variants that lose more than a bound after training
+  kOn,    // for all variants
 };
 QatWhen parse_qat_when(std::string_view name);  // "off", "auto", "on"; Error (usage)
 std::string_view qat_when_name(QatWhen when);
 
-// Training of quantized models, each from the post-training quantization of its scheme.
+// Training of quantized models, each from the post-training quantization of its variant.
 struct RunQat {
   QatWhen when = QatWhen::kOff;
   double bound = 0.02;  // loss of mAP50-95 against the baseline above which kAuto trains
   // Data, schedule and `qat` (of which scheme, rules and start are set). Head, size, seed, device
   // and threads are those of the run.
   TrainOptions train;
-  // The training's folder is the run's root, not RUN_ROOT/qat/SCHEME: with one scheme only.
+  // The training's folder is the run's root, not RUN_ROOT/qat/VARIANT: with one variant only.
   bool in_root = false;
   TrainEvents events;
+};
+
+// Validation images with the detections of models side by side.
+struct RunPictures {
+  int64_t images = 0;                 // the first so many; 0: no pictures
+  std::vector<std::string> variants;  // beside the baseline, as far as the run has them; empty: all
 };
 
 struct RunOptions {
@@ -42,12 +61,13 @@ struct RunOptions {
   std::filesystem::path root;  // RUN_ROOT; empty: ./tmp/NAME/RUN-ID
   bool resume = false;         // go on in `root`; finished stages are skipped
 
-  std::vector<std::string> schemes{"w8a16", "w8a8", "w4a16", "w4a8"};
+  std::vector<RunVariant> variants;
   ExportOptions baseline;    // head and image size hold for all variants
-  QuantizeOptions quantize;  // config.scheme, head and image size are replaced
+  QuantizeOptions quantize;  // config, head and image size are replaced
   EvalOptions eval;          // head and image size are replaced
   bool export_fp16 = false;  // an FP16 baseline beside the FP32 one
   RunQat qat;
+  RunPictures pictures;
 };
 
 struct RunResult {
@@ -56,17 +76,18 @@ struct RunResult {
   std::vector<StageResult> stages;
 };
 
-// Baseline export, calibration list, and for each scheme quantization, clean-up, check and
+// Baseline export, calibration list, and for each variant quantization, clean-up, check and
 // evaluation; then the comparison. What it leaves in the run root (formats: docs/formats.md):
-//   onnx/NAME_VARIANT.onnx           the models; VARIANT is fp32, fp16 or a scheme
+//   onnx/NAME_VARIANT.onnx           the models; VARIANT is fp32, fp16 or a name
 //   onnx/NAME_VARIANT.check.json     operators, inputs, outputs, problems
-//   onnx/NAME_SCHEME.quantize.json   layers, and the comparison with the simulator
+//   onnx/NAME_VARIANT.quantize.json  layers, and the comparison with the simulator
 //   onnx/raw/                        quantized files before clean-up
-//   qat/SCHEME/                      a training: see docs/training.md; its variant is SCHEME_qat
+//   qat/VARIANT/                     a training: see docs/training.md; makes VARIANT_qat
 //   metrics/VARIANT/{metrics.json,detections.json,per_class.csv}
 //   metrics/latency.json             all variants in turn
 //   metrics/differences.json         mAP against the baseline, paired, with intervals
 //   metrics/fidelity.json            detections against the baseline's, by class and image
+//   pictures.jpg                     detections side by side, when asked for
 //   calib.txt, config.yaml, environment.json, journal.jsonl, logs/run.log
 //   summary.md, summary.json, summary.svg
 // Throws Error when the root is in use or holds a run and `resume` is false. After any interruption

@@ -13,13 +13,19 @@
 namespace yoloquant::pipeline {
 namespace {
 
-// The images that a variant was evaluated on.
-std::vector<int64_t> evaluated_images(const RunPlan& plan, const PlannedVariant& variant) {
-  const auto json = nlohmann::json::parse(read_file(plan.root / variant.metrics_json()));
-  return json.at("yoloquant").at("image_ids").get<std::vector<int64_t>>();
+nlohmann::json read_metrics(const RunPlan& plan, const PlannedVariant& variant) {
+  return nlohmann::json::parse(read_file(plan.root / variant.metrics_json()));
 }
 
 }  // namespace
+
+std::vector<int64_t> evaluated_images(const RunPlan& plan, const PlannedVariant& variant) {
+  return read_metrics(plan, variant).at("yoloquant").at("image_ids").get<std::vector<int64_t>>();
+}
+
+double variant_map(const RunPlan& plan, const PlannedVariant& variant) {
+  return read_metrics(plan, variant).at("metrics").at("mAP_50_95").get<double>();
+}
 
 nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress) {
   const EvalOptions& options = plan.options.eval;

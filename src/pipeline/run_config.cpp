@@ -18,8 +18,16 @@ void emit_model(YAML::Emitter& out, const RunOptions& o) {
   if (o.load.class_count > 0) {
     out << YAML::Key << "class_count" << YAML::Value << o.load.class_count;
   }
-  out << YAML::Key << "schemes" << YAML::Value << YAML::Flow << o.schemes;
   out << YAML::Key << "fp16" << YAML::Value << o.export_fp16;
+}
+
+void emit_variants(YAML::Emitter& out, const std::vector<RunVariant>& variants) {
+  out << YAML::Key << "variants" << YAML::Value << YAML::BeginMap;
+  for (const RunVariant& variant : variants) {
+    out << YAML::Key << variant.name << YAML::Value
+        << YAML::Load(quant::config_yaml(variant.config));
+  }
+  out << YAML::EndMap;
 }
 
 void emit_baseline(YAML::Emitter& out, const ExportOptions& o) {
@@ -36,7 +44,6 @@ void emit_baseline(YAML::Emitter& out, const ExportOptions& o) {
 
 void emit_quantize(YAML::Emitter& out, const QuantizeOptions& o) {
   out << YAML::Key << "quantize" << YAML::Value << YAML::BeginMap;
-  out << YAML::Key << "config" << YAML::Value << YAML::Load(quant::config_yaml(o.config));
   out << YAML::Key << "calib" << YAML::Value << o.calibration.source.string();
   out << YAML::Key << "calib_images" << YAML::Value << o.calibration.images;
   out << YAML::Key << "calib_seed" << YAML::Value << o.calibration.seed;
@@ -84,16 +91,26 @@ void emit_eval(YAML::Emitter& out, const EvalOptions& o) {
   out << YAML::EndMap;
 }
 
+void emit_pictures(YAML::Emitter& out, const RunPictures& pictures) {
+  if (pictures.images == 0) return;
+  out << YAML::Key << "pictures" << YAML::Value << YAML::BeginMap;
+  out << YAML::Key << "images" << YAML::Value << pictures.images;
+  out << YAML::Key << "variants" << YAML::Value << YAML::Flow << pictures.variants;
+  out << YAML::EndMap;
+}
+
 }  // namespace
 
 std::string run_config_yaml(const RunOptions& options) {
   YAML::Emitter out;
   out << YAML::BeginMap;
   emit_model(out, options);
+  emit_variants(out, options.variants);
   emit_baseline(out, options.baseline);
   emit_quantize(out, options.quantize);
   emit_eval(out, options.eval);
   emit_qat(out, options.qat);
+  emit_pictures(out, options.pictures);
   out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
 }

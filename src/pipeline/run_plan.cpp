@@ -21,14 +21,19 @@ PlannedVariant plan_variant(const std::string& run, const std::string& variant) 
   return planned;
 }
 
-PlannedVariant plan_quantized(const std::string& run, const std::string& variant,
-                              const quant::Scheme& scheme) {
+PlannedVariant quantized_files(const std::string& run, const std::string& variant,
+                               const quant::QuantizationConfig& config) {
   PlannedVariant planned = plan_variant(run, variant);
-  planned.scheme = scheme;
+  planned.config = config;
   planned.raw = fs::path("onnx") / "raw" / fmt::format("{}_{}.onnx", run, variant);
   planned.quantize = fs::path("onnx") / fmt::format("{}_{}.quantize.json", run, variant);
   planned.clean = fs::path("onnx") / fmt::format("{}_{}.clean.json", run, variant);
   return planned;
+}
+
+// The reference preset is for comparison: training knows nothing of it.
+bool can_be_trained(const RunVariant& variant) {
+  return variant.trainable && variant.config.preset == quant::Preset::kNone;
 }
 
 // Only what a training of the plain layouts can take up.
@@ -37,8 +42,8 @@ void check_training(const RunOptions& options) {
   if (options.quantize.layout == onnx::Layout::kDeploy) {
     fail_usage("layout deploy is not made by training: use --qat off, or --layout qcdq or int4");
   }
-  if (options.quantize.config.preset != quant::Preset::kNone) {
-    fail_usage("the reference preset is for comparison and cannot be trained with");
+  if (std::ranges::none_of(options.variants, can_be_trained)) {
+    fail_usage("there is nothing to train: the reference preset is for comparison");
   }
   if (model_kind(options.model) != ModelKind::kCheckpoint) {
     fail_usage("{}: quantized models are trained from a checkpoint", options.model);
@@ -48,20 +53,35 @@ void check_training(const RunOptions& options) {
   }
 }
 
-// A folder name of its own: nothing that leads out of the run's folder.
-std::string checked_name(const std::string& name) {
+// A file name of its own: nothing that leads out of the run's folder.
+std::string checked_name(const std::string& name, const char* what) {
   const bool plain =
       !name.empty() && name.front() != '.' && name.find_first_of("/\\\n") == std::string::npos;
-  if (!plain) fail_usage("'{}' cannot name a run", name);
+  if (!plain) fail_usage("'{}' cannot name a {}", name, what);
   return name;
 }
 
 bool needs_images(const RunPlan& plan) {
-  const std::string& method = plan.options.quantize.config.method;
-  return (method != "nearest" && method != "auto") ||
-         std::ranges::any_of(plan.variants, [](const PlannedVariant& variant) {
-           return variant.scheme && variant.scheme->quantizes_activations();
-         });
+  return std::ranges::any_of(plan.options.variants, [](const RunVariant& variant) {
+    const std::string& method = variant.config.method;
+    return (method != "nearest" && method != "auto") ||
+           variant.config.scheme.quantizes_activations();
+  });
+}
+
+PlannedVariant plan_quantized(const RunPlan& plan, const RunVariant& variant) {
+  QuantizeOptions options = plan.options.quantize;
+  options.config = variant.config;
+  check_layout(options);
+  PlannedVariant planned =
+      quantized_files(plan.name, checked_name(variant.name, "variant"), variant.config);
+  const bool twice = std::ranges::any_of(
+      plan.variants, [&](const PlannedVariant& other) { return other.name == planned.name; });
+  if (twice) fail_usage("two variants are called {}", planned.name);
+  if (plan.options.qat.when != QatWhen::kOff && can_be_trained(variant)) {
+    planned.start = fs::path("qat") / (planned.name + ".start.safetensors");
+  }
+  return planned;
 }
 
 void plan_calibration(RunPlan& plan) {
@@ -81,7 +101,7 @@ RunPlan plan_run(const RunOptions& options) {
   RunPlan plan;
   plan.options = options;
   RunOptions& o = plan.options;
-  plan.name = checked_name(o.name.empty() ? fs::path(o.model).stem().string() : o.name);
+  plan.name = checked_name(o.name.empty() ? fs::path(o.model).stem().string() : o.name, "run");
   plan.root = o.root.empty() ? default_run_root(fs::current_path(), plan.name) : o.root;
   if (o.eval.coco_root.empty()) fail_usage("name the data set's folder (--coco)");
   if (o.baseline.head == graph::Head::kBoth) o.baseline.head = graph::Head::kOneToMany;
@@ -97,17 +117,8 @@ RunPlan plan_run(const RunOptions& options) {
     plan.variants.push_back(plan_variant(plan.name, "fp16"));
     plan.variants.back().precision = onnx::Precision::kFloat16;
   }
-  for (const std::string& scheme : o.schemes) {
-    const quant::Scheme parsed = quant::parse_scheme(scheme);
-    PlannedVariant variant = plan_quantized(plan.name, quant::scheme_name(parsed), parsed);
-    if (o.qat.when != QatWhen::kOff) {
-      variant.start = fs::path("qat") / (variant.name + ".start.safetensors");
-    }
-    o.quantize.config.scheme = *variant.scheme;
-    check_layout(o.quantize);
-    const bool twice = std::ranges::any_of(
-        plan.variants, [&](const PlannedVariant& other) { return other.name == variant.name; });
-    if (!twice) plan.variants.push_back(std::move(variant));
+  for (const RunVariant& variant : o.variants) {
+    plan.variants.push_back(plan_quantized(plan, variant));
   }
   // Finds out now what would fail after an hour.
   const auto dataset = data::CocoDataset::open(o.eval.coco_root, o.eval.split);
@@ -119,10 +130,25 @@ RunPlan plan_run(const RunOptions& options) {
 }
 
 PlannedVariant plan_training(const RunPlan& plan, const PlannedVariant& source) {
-  PlannedVariant variant = plan_quantized(plan.name, source.name + "_qat", *source.scheme);
+  PlannedVariant variant = quantized_files(plan.name, source.name + "_qat", *source.config);
   variant.start = source.start;
-  variant.trained = true;
+  if (!plan.options.qat.in_root) variant.training = fs::path("qat") / source.name;
   return variant;
+}
+
+std::vector<RunVariant> scheme_variants(const std::vector<std::string>& schemes,
+                                        const quant::QuantizationConfig& config,
+                                        const std::string& suffix) {
+  std::vector<RunVariant> variants;
+  for (const std::string& scheme : schemes) {
+    RunVariant variant{.name = "", .config = config};
+    variant.config.scheme = quant::parse_scheme(scheme);
+    variant.name = quant::scheme_name(variant.config.scheme) + suffix;
+    const bool twice = std::ranges::any_of(
+        variants, [&](const RunVariant& other) { return other.name == variant.name; });
+    if (!twice) variants.push_back(std::move(variant));
+  }
+  return variants;
 }
 
 QatWhen parse_qat_when(std::string_view name) {

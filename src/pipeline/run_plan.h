@@ -12,17 +12,17 @@ namespace yoloquant::pipeline {
 
 // One model of the run. Paths are below the run root.
 struct PlannedVariant {
-  std::string name;                     // "fp32", "fp16", "w8a8"
-  std::optional<quant::Scheme> scheme;  // absent: a baseline
+  std::string name;                                 // "fp32", "fp16", "w8a8"
+  std::optional<quant::QuantizationConfig> config;  // absent: a baseline
   onnx::Precision precision = onnx::Precision::kFloat32;
   std::filesystem::path onnx;
   std::filesystem::path check;
-  std::filesystem::path raw;       // of a scheme: before clean-up
-  std::filesystem::path quantize;  // of a scheme: report
-  std::filesystem::path clean;     // of a scheme: report
-  std::filesystem::path start;     // of a scheme: what a training starts from; empty: none is meant
-  bool trained = false;
-  std::filesystem::path metrics;  // folder
+  std::filesystem::path raw;       // of a quantized one: before clean-up
+  std::filesystem::path quantize;  // of a quantized one: report
+  std::filesystem::path clean;     // of a quantized one: report
+  std::filesystem::path start;     // what a training starts from; empty: none is meant
+  std::filesystem::path training;  // of a trained one: folder; empty: the run's own
+  std::filesystem::path metrics;   // folder
 
   std::filesystem::path metrics_json() const { return metrics / "metrics.json"; }
   std::filesystem::path detections() const { return metrics / "detections.json"; }
@@ -42,6 +42,7 @@ struct RunPlan {
   static constexpr const char* kLatency = "metrics/latency.json";
   static constexpr const char* kDifferences = "metrics/differences.json";
   static constexpr const char* kFidelity = "metrics/fidelity.json";
+  static constexpr const char* kPictures = "pictures.jpg";
 };
 
 // Throws Error (usage) for options that make no sense together, before anything is written.

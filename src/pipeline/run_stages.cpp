@@ -9,6 +9,7 @@
 #include "pipeline/bench.h"
 #include "pipeline/qat.h"
 #include "pipeline/run_compare.h"
+#include "pipeline/run_pictures.h"
 #include "pipeline/train_settings.h"
 #include "runtime/diff.h"
 
@@ -92,7 +93,7 @@ ordered_json quantize_json(const QuantizeResult& result) {
 
 Stage quantize_stage(const RunPlan& plan, const PlannedVariant& variant, RunModel& model) {
   QuantizeOptions options = plan.options.quantize;
-  options.config.scheme = *variant.scheme;
+  options.config = *variant.config;
   options.calibration = {};
   options.resume = plan.options.resume;
   const bool images = !plan.calibration_images.empty();
@@ -137,14 +138,13 @@ TrainOptions train_options(const RunPlan& plan, const PlannedVariant& variant) {
   const RunQat& qat = plan.options.qat;
   TrainOptions train = qat.train;
   train.model = plan.options.model;
-  train.out = qat.in_root ? plan.root : plan.root / "qat" / quant::scheme_name(*variant.scheme);
+  train.out = variant.training.empty() ? plan.root : plan.root / variant.training;
   train.image_size = plan.options.load.image_height;
   if (train.image_size == 0) train.image_size = 640;
   train.trainer.evaluated = plan.options.baseline.head == graph::Head::kOneToMany
                                 ? train::EvaluatedHead::kOneToMany
                                 : train::EvaluatedHead::kOneToOne;
-  train.qat->config = plan.options.quantize.config;
-  train.qat->config.scheme = *variant.scheme;
+  train.qat->config = *variant.config;
   train.qat->start = plan.root / variant.start;
   return train;
 }
@@ -335,6 +335,23 @@ Stage fidelity_stage(const RunPlan& plan) {
   return stage;
 }
 
+Stage pictures_stage(const RunPlan& plan) {
+  Stage stage;
+  stage.name = "pictures";
+  stage.options = {{"images", plan.options.pictures.images}, {"split", plan.options.eval.split}};
+  for (const PlannedVariant* variant : pictured_variants(plan)) {
+    stage.inputs.push_back(plan.root / variant->detections());
+  }
+  stage.inputs.push_back(plan.annotations);
+  stage.outputs = {RunPlan::kPictures};
+  stage.run = [&plan](Progress&) {
+    AtomicFile file(plan.root / RunPlan::kPictures);
+    data::write_image(file.temporary_path(), draw_pictures(plan));
+    file.commit();
+  };
+  return stage;
+}
+
 }  // namespace
 
 const LoadedModel& RunModel::get() {
@@ -345,11 +362,11 @@ const LoadedModel& RunModel::get() {
 std::vector<Stage> first_stages(const RunPlan& plan, RunModel& model) {
   std::vector<Stage> stages;
   for (const PlannedVariant& variant : plan.variants) {
-    if (!variant.scheme) stages.push_back(export_stage(plan, variant, model));
+    if (!variant.config) stages.push_back(export_stage(plan, variant, model));
   }
   if (!plan.calibration_images.empty()) stages.push_back(calibration_stage(plan));
   for (const PlannedVariant& variant : plan.variants) {
-    if (variant.scheme) {
+    if (variant.config) {
       stages.push_back(quantize_stage(plan, variant, model));
       stages.push_back(clean_stage(plan, variant));
       stages.push_back(check_stage(plan, variant));
@@ -370,6 +387,7 @@ std::vector<Stage> comparison_stages(const RunPlan& plan) {
   if (!plan.options.eval.skip_latency) stages.push_back(latency_stage(plan));
   if (plan.options.eval.bootstrap_resamples > 0) stages.push_back(differences_stage(plan));
   if (plan.variants.size() > 1) stages.push_back(fidelity_stage(plan));
+  if (plan.options.pictures.images > 0) stages.push_back(pictures_stage(plan));
   return stages;
 }
 

@@ -74,7 +74,7 @@ report::Variant read_variant(const RunPlan& plan, const PlannedVariant& planned)
   variant.file_bytes = check.at("file_bytes").get<int64_t>();
   variant.op_counts = check.at("op_counts").get<std::map<std::string, int64_t>>();
   read_metrics(read_json(plan.root / planned.metrics_json()), variant);
-  if (planned.scheme) {
+  if (planned.config) {
     variant.quantize = planned.quantize.string();
     const json report = read_json(plan.root / planned.quantize);
     variant.method = report.at("method").get<std::string>();
@@ -149,6 +149,7 @@ report::RunSummary read_summary(const RunPlan& plan, const std::vector<StageResu
   summary.files["stage times"] = "journal.jsonl";
   summary.files["log"] = "logs/run.log";
   summary.files["chart"] = "summary.svg";
+  if (plan.options.pictures.images > 0) summary.files["pictures"] = RunPlan::kPictures;
   for (const StageResult& stage : stages) {
     summary.stages.push_back({stage.name, stage.seconds, stage.skipped});
   }

@@ -18,6 +18,9 @@ bool quantizes_activations(const Variant& variant) {
 bool has_four_bit_weights(const Variant& variant) { return variant.name.starts_with("w4"); }
 
 std::string collapse_advice(const Variant& variant) {
+  if (variant.method == "reference") {
+    return "that is what the reference's choices cost; without --preset reference it holds better";
+  }
   if (has_four_bit_weights(variant)) {
     return "rounding to nearest is too coarse for 4-bit weights; try --method gptq, which rounds "
            "towards the float model's outputs, or keep layers at 8 bits with layer rules";

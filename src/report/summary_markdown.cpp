@@ -144,6 +144,10 @@ std::string summary_markdown(const RunSummary& summary) {
   if (summary.files.contains("chart")) {
     text += fmt::format("\n![mAP, fidelity and file size]({})\n", summary.files.at("chart"));
   }
+  if (summary.files.contains("pictures")) {
+    text += fmt::format("\n## Pictures\n\n![detections side by side]({})\n",
+                        summary.files.at("pictures"));
+  }
   text += "\n## Time and size\n\n" + cost_table(summary).markdown();
   const auto latency = summary.files.find("latency");
   if (latency != summary.files.end()) {

@@ -35,6 +35,26 @@ TEST(BatchDrawing, LargeGridsAreCutAndShrunk) {
   EXPECT_THROW(draw_grid({}), Error);
 }
 
+TEST(BatchDrawing, TitlesStandAboveTheirTiles) {
+  std::vector<Tile> tiles{tile(100, 20, 10), tile(100, 20, 20), tile(100, 20, 30)};
+  tiles[1].title = "second";
+  const Image grid = draw_grid(tiles, {.columns = 3});
+  EXPECT_EQ(grid.width, 300);
+  const int bar = grid.height - 20;
+  EXPECT_GT(bar, 10);
+  EXPECT_EQ(level(grid, 250, bar + 10), 30);
+  const auto has_text = [&](int left) {
+    for (int y = 0; y < bar; ++y) {
+      for (int x = left; x < left + 100; ++x) {
+        if (level(grid, x, y) < 128) return true;
+      }
+    }
+    return false;
+  };
+  EXPECT_FALSE(has_text(0));
+  EXPECT_TRUE(has_text(100));
+}
+
 TEST(BatchDrawing, BoxesMoveWithTheirTile) {
   std::vector<Tile> tiles{tile(200, 200, 0), tile(200, 200, 0)};
   tiles[1].boxes = {{{100, 120, 160, 180}, 0, ""}};

@@ -120,12 +120,14 @@ TEST(Run, GoesOnAfterKill9) {
 
 TEST(Demo, RunsOnDrawnShapes) {
   const TemporaryFolder folder;
-  const Outcome demo =
-      yoloquant("demo --max-images 2 --calib-images 2 --imgsz 64 --schemes w8a8 --out root --json",
-                folder.path());
+  const Outcome demo = yoloquant(
+      "demo --max-images 2 --calib-images 2 --imgsz 64 --schemes w8a8 --qat-epochs 1 "
+      "--qat-images 2 --out root --json",
+      folder.path());
   ASSERT_EQ(demo.status, 0) << demo.err;
   EXPECT_TRUE(std::filesystem::exists(folder / "root/summary.md"));
-  EXPECT_EQ(demo.json()["summary"]["variants"].size(), 2U);
+  EXPECT_TRUE(std::filesystem::exists(folder / "root/pictures.jpg"));
+  EXPECT_EQ(demo.json()["summary"]["variants"].size(), 4U);
 }
 
 TEST(Run, RealModelOnFourImages) {

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "data/image.h"
 #include "pipeline/demo.h"
 #include "pipeline/run_root.h"
 #include "pipeline/small_run.h"
@@ -135,7 +136,7 @@ TEST(RunPipeline, ResumeAddsASchemeAndSkipsTheRest) {
   const RunResult first = run_pipeline(options);
   EXPECT_THAT(error_of([&] { run_pipeline(options); }), HasSubstr("--resume"));
   options.resume = true;
-  options.schemes = {"w8a8", "w4a16"};
+  options.variants = scheme_variants({"w8a8", "w4a16"});
   options.eval.skip_latency = false;
   options.eval.latency_runs = 3;
   const RunResult second = run_pipeline(options);
@@ -238,7 +239,11 @@ TEST(RunPipeline, BadRequestsAreRefusedBeforeAnythingIsWritten) {
     EXPECT_FALSE(fs::exists(good.root)) << message;
     return message;
   };
-  EXPECT_THAT(refused([](RunOptions& o) { o.schemes = {"w8a8", "w99"}; }), HasSubstr("w99"));
+  EXPECT_THAT(refused([](RunOptions& o) { o.variants = scheme_variants({"w8a8", "w99"}); }),
+              HasSubstr("w99"));
+  EXPECT_THAT(refused([](RunOptions& o) { o.variants.push_back(o.variants.front()); }),
+              HasSubstr("two variants are called w8a8"));
+  EXPECT_THAT(refused([](RunOptions& o) { o.variants.front().name = "a/b"; }), HasSubstr("a/b"));
   EXPECT_THAT(refused([](RunOptions& o) { o.eval.coco_root = ""; }), HasSubstr("--coco"));
   EXPECT_THAT(refused([](RunOptions& o) { o.eval.split = "nope"; }), HasSubstr("nope"));
   EXPECT_THAT(refused([](RunOptions& o) { o.name = "../up"; }), HasSubstr("../up"));
@@ -246,16 +251,62 @@ TEST(RunPipeline, BadRequestsAreRefusedBeforeAnythingIsWritten) {
               HasSubstr("/nowhere"));
 }
 
-TEST(RunDemo, EndsWithASummaryAndRepeatsNothing) {
+// Two ways of quantization with the same bits, of which one is for comparison only.
+TEST(RunPipeline, VariantsHaveSettingsOfTheirOwn) {
   const test::TemporaryFolder folder;
+  RunOptions options = test::small_run(folder.path());
+  quant::QuantizationConfig reference;
+  reference.preset = quant::Preset::kReference;
+  options.variants.push_back(scheme_variants({"w8a8"}, reference, "_reference").front());
+  options.pictures = {.images = 2, .variants = {"w8a8_reference", "of another run"}};
+  const RunResult result = run_pipeline(options);
+  ASSERT_EQ(result.summary.variants.size(), 3U);
+  EXPECT_EQ(result.summary.variants[1].method, "nearest");
+  EXPECT_EQ(result.summary.variants[2].name, "w8a8_reference");
+  EXPECT_EQ(result.summary.variants[2].method, "reference");
+  // Two images beside each other, each by the baseline and one variant, with titles above.
+  const data::Image pictures = data::read_image(options.root / "pictures.jpg");
+  EXPECT_EQ(pictures.width, 4 * 96);
+  EXPECT_GT(pictures.height, 80);
+  EXPECT_THAT(read_file(options.root / "summary.md"), HasSubstr("](pictures.jpg)"));
+  EXPECT_THAT(read_file(options.root / "config.yaml"), HasSubstr("w8a8_reference:"));
+}
+
+DemoOptions small_demo(const fs::path& root) {
   DemoOptions options;
-  options.out = folder / "demo";
-  options.schemes = {"w8a8"};
+  options.out = root;
+  options.schemes = {"w4a8"};
+  options.max_images = options.calib_images = 8;
+  options.threads = 1;
+  options.qat_epochs = 0;
+  return options;
+}
+
+TEST(RunDemo, ShowsACollapseAndWhatHolds) {
+  const test::TemporaryFolder folder;
+  const RunResult result = run_demo(small_demo(folder / "demo"));
+  const std::vector<report::Variant>& variants = result.summary.variants;
+  ASSERT_EQ(variants.size(), 3U);
+  EXPECT_EQ(variants[1].name, "w4a8_reference");
+  EXPECT_GT(variants[0].map_50_95, 0.6);
+  EXPECT_LT(variants[1].map_50_95, variants[0].map_50_95 - 0.25);
+  EXPECT_GT(variants[2].map_50_95, variants[0].map_50_95 - 0.08);
+  EXPECT_LT(variants[2].file_bytes, variants[0].file_bytes / 4);
+  EXPECT_THAT(result.summary.warnings, testing::IsEmpty());
+}
+
+TEST(RunDemo, TrainsAndRepeatsNothing) {
+  const test::TemporaryFolder folder;
+  DemoOptions options = small_demo(folder / "demo");
   options.image_size = test::kSmallSize;
-  options.max_images = 2;
-  options.calib_images = 2;
+  options.max_images = options.calib_images = 2;
+  options.qat_images = 4;
+  options.qat_epochs = 1;
   const RunResult first = run_demo(options);
-  EXPECT_THAT(first.summary.warnings, testing::Contains(HasSubstr("accuracy means nothing")));
+  ASSERT_EQ(first.summary.variants.size(), 4U);
+  EXPECT_EQ(first.summary.variants[3].name, "w4a8_qat");
+  EXPECT_TRUE(fs::is_regular_file(options.out / "qat/w4a8/results.csv"));
+  EXPECT_TRUE(fs::is_regular_file(options.out / "pictures.jpg"));
   for (const StageResult& stage : run_demo(options).stages)
     EXPECT_TRUE(stage.skipped) << stage.name;
   options.data = folder / "demo/data";

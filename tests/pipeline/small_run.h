@@ -54,7 +54,7 @@ inline pipeline::RunOptions small_run(const std::filesystem::path& folder) {
   pipeline::RunOptions options;
   options.model = write_small_definition(folder).string();
   options.root = folder / "run";
-  options.schemes = {"w8a8"};
+  options.variants = pipeline::scheme_variants({"w8a8"});
   options.eval = small_eval(write_small_data(folder));
   options.load.image_height = options.load.image_width = kSmallSize;
   options.quantize.calibration.images = 3;
