@@ -134,9 +134,9 @@ class RunWithQat : public testing::Test {
     train(options);
     run_.model = (folder_ / "float/weights/best.pt").string();
     run_.root = folder_ / "run";
-    run_.schemes = {"w4a8"};
+    config_.method = "nearest";
+    run_.variants = scheme_variants({"w4a8"}, config_);
     run_.load.image_height = run_.load.image_width = 64;
-    run_.quantize.config.method = "nearest";
     run_.quantize.calibration.images = 4;
     run_.quantize.device = "cpu";
     run_.quantize.threads = 1;
@@ -156,6 +156,7 @@ class RunWithQat : public testing::Test {
   }
 
   test::TemporaryFolder folder_;
+  quant::QuantizationConfig config_;
   RunOptions run_;
 };
 
@@ -204,7 +205,7 @@ TEST_F(RunWithQat, AutoTrainsOnlyWhatLosesMoreThanTheBound) {
 
 TEST_F(RunWithQat, WhatCannotBeTrainedIsRefusedBeforeAnythingIsDone) {
   run_.quantize.layout = onnx::Layout::kDeploy;
-  run_.schemes = {"w8a8"};
+  run_.variants = scheme_variants({"w8a8"}, config_);
   EXPECT_THAT(error_of([&] { run_pipeline(run_); }), HasSubstr("layout deploy"));
   run_.quantize.layout = onnx::Layout::kQcdq;
   run_.model = example().model.string();

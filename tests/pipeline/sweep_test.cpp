@@ -15,7 +15,6 @@ namespace yoloquant::pipeline {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr const char* kSweep = R"(
