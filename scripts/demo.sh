@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds yoloquant and shows what it does on an example made on the spot: a model is exported,
-# quantized, checked and evaluated, and the results compared in a folder below tmp/demo/.
+# Builds yoloquant and shows what it does on an example made on the spot: a small model is exported,
+# quantized in several ways, trained with quantizers for a short time and evaluated; results are
+# compared and drawn in a folder below tmp/demo/.
 #
 #   scripts/demo.sh [arguments of `yoloquant demo`, such as --model F.pt --data COCO_ROOT]
 set -euo pipefail
