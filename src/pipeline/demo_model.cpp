@@ -13,15 +13,15 @@ asm(".pushsection .rodata\n"
     ".popsection\n");
 
 extern "C" {
-extern const char yoloquant_demo_model[] __attribute__((visibility("hidden")));
-extern const char yoloquant_demo_model_end[] __attribute__((visibility("hidden")));
+extern const char kDemoModel[] asm("yoloquant_demo_model") __attribute__((visibility("hidden")));
+extern const char kDemoModelEnd[] asm("yoloquant_demo_model_end")
+    __attribute__((visibility("hidden")));
 }
 
 namespace yoloquant::pipeline {
 
 std::string_view demo_model() {
-  return {yoloquant_demo_model,
-          static_cast<size_t>(yoloquant_demo_model_end - yoloquant_demo_model)};
+  return {kDemoModel, static_cast<size_t>(kDemoModelEnd - kDemoModel)};
 }
 
 }  // namespace yoloquant::pipeline

@@ -15,8 +15,6 @@
 namespace yoloquant::report {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
 using yoloquant::test::TemporaryFolder;
 
 template <typename T>
