@@ -85,7 +85,7 @@ void compare_steps(const char* definition, int64_t side, int64_t batch, int runs
     options.freeze_threshold = 1;
     options.final_freeze_threshold = 1;
     train::QuantizedTraining qat(model, train::annotate_for_training(graph, config), options);
-    qat.set_input_ranges(1, [&](int64_t) -> at::Tensor { return images; });
+    qat.set_input_ranges(1, [&](int64_t) { return at::Tensor(images); });
     const double quantized = least_seconds(runs, [&] { step(&qat); });
     const double bookkeeping = least_seconds(runs, [&] {
       qat.before_step(0.5);

@@ -46,7 +46,7 @@ TEST_P(Yolov10nQat, StepsLowerTheLossAndWhatIsStoredComputesTheSame) {
   TrainableGraph model(graph);
   QuantizedTraining qat(model, annotated);
   if (qat.needs_input_ranges())
-    qat.set_input_ranges(1, [&](int64_t) -> at::Tensor { return images; });
+    qat.set_input_ranges(1, [&](int64_t) { return at::Tensor(images); });
   const Logits target = [&] {
     const at::NoGradGuard guard;
     return teacher.forward(images, NormMode::kEvaluation);
