@@ -19,6 +19,7 @@
 #include "exec/convert.h"
 #include "quant/adam.h"
 #include "quant/straight_through.h"
+#include "quant/weight_scale.h"
 
 namespace yoloquant::quant {
 
@@ -45,6 +46,7 @@ bool is_fitted(const graph::Graph& annotated, const graph::Graph& reference,
   const graph::Quantizer& quantizer = *annotation->second.weight;
   const Tensor& weight = reference.parameter(node.name + ".weight");
   return std::ranges::all_of(quantizer.zero_point, [](int32_t zero) { return zero == 0; }) &&
+         !projection_quantizer(weight, quantizer.bits) &&
          !equal(graph::dequantize(graph::quantize(weight, quantizer), quantizer), weight);
 }
 

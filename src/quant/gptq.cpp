@@ -1,6 +1,7 @@
 #include "quant/gptq.h"
 
 #include "base/error.h"
+#include "quant/weight_scale.h"
 
 namespace yoloquant::quant {
 
@@ -23,9 +24,11 @@ class Rounding {
     const std::string& name = input.node.name;
     const Tensor& original = context_.reference.parameter(name + ".weight");
     graph::Quantizer& quantizer = *annotated_.quantization.at(name).weight;
-    // A lossless quantizer (DFL) stays as it is, and so does its bias.
+    // A lossless quantizer (DFL) stays as it is, and so does its bias; and the DFL projection where
+    // the checkpoint's has rounding errors, to which a fit would return.
     const Tensor rounded = dequantize(quantize(original, quantizer), quantizer);
     if (equal(rounded, original) || !quantizer.per_channel()) return;
+    if (projection_quantizer(original, quantizer.bits)) return;
     const auto bias = context_.reference.parameters.find(name + ".bias");
     const bool has_bias = bias != context_.reference.parameters.end();
     const ConvToFit conv{input, original, has_bias ? &bias->second : nullptr, quantizer};

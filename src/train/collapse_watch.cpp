@@ -30,7 +30,7 @@ constexpr std::array<Sign, 8> kSigns{{
     {"drift of weight steps (log2)", &LayerStatistics::step_drift, 1},
     {"clipped inputs", &LayerStatistics::clipped_inputs, 0.1},
     {"drift of the input step (log2)", &LayerStatistics::input_step_drift, 1},
-    {"gradient of weights", &LayerStatistics::weight_gradient, 100},
+    {"gradient of weights", &LayerStatistics::weight_gradient, 1e4},
 }};
 
 // Of 1 where a figure has come from nothing to its alarm.

@@ -124,5 +124,20 @@ TEST(Gptq, LeavesTheDflProjectionAlone) {
                     reference.parameter("model.3.dfl.conv.weight")));
 }
 
+TEST(Gptq, PutsAProjectionWithRoundingErrorsOnWholeNumbers) {
+  graph::Graph reference = tiny_detector();
+  const auto bins = reference.parameters.at("model.3.dfl.conv.weight").mutable_data<float>();
+  for (size_t i = 1; i + 1 < bins.size(); i += 2) bins[i] -= 0.055F;
+  for (const char* method : {"nearest", "gptq", "adaround"}) {
+    const QuantizationResult result = quantized(reference, "w4a16", method);
+    const auto fitted = result.graph.parameter("model.3.dfl.conv.weight").data<float>();
+    const graph::Quantizer& quantizer = *result.graph.quantization.at("model.3.dfl.conv").weight;
+    EXPECT_EQ(quantizer.scale.at(0), 1.0F) << method;
+    for (size_t i = 0; i < fitted.size(); ++i) {
+      EXPECT_EQ(std::round(fitted[i]), static_cast<float>(i)) << method;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace yoloquant::quant
