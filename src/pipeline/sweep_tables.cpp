@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "pipeline/sweep.h"
 #include "report/markdown.h"
 
@@ -21,17 +22,6 @@ std::vector<const SweepCellResult*> ranked(const SweepResult& result) {
     return a->map.value_or(-1) > b->map.value_or(-1);
   });
   return cells;
-}
-
-// In quotation marks where it must be.
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += c;
-    quoted += c;
-  }
-  return quoted += '"';
 }
 
 }  // namespace
@@ -61,14 +51,14 @@ std::string sweep_markdown(const SweepSpec& spec, const SweepResult& result) {
 
 std::string sweep_csv(const SweepSpec& spec, const SweepResult& result) {
   std::string text = "stage";
-  for (const auto& [option, values] : spec.grid) text += fmt::format(",{}", csv_cell(option));
+  for (const auto& [option, values] : spec.grid) text += fmt::format(",{}", csv_field(option));
   text += ",mAP50-95,mAP50,seconds,folder,error\n";
   for (const SweepCellResult* cell : ranked(result)) {
     text += std::to_string(cell->stage + 1);
     for (const auto& [option, value] : cell->cell.choice)
-      text += fmt::format(",{}", csv_cell(value));
+      text += fmt::format(",{}", csv_field(value));
     text += fmt::format(",{},{},{:.1f},{},{}\n", text_of(cell->map), text_of(cell->map50),
-                        cell->seconds, csv_cell(cell->folder.string()), csv_cell(cell->error));
+                        cell->seconds, csv_field(cell->folder.string()), csv_field(cell->error));
   }
   return text;
 }

@@ -251,12 +251,11 @@ void TrainJob::resume() {
 // False when the loss is not finite: the rest of the epoch is left out.
 bool TrainJob::train_epoch() {
   const train::ScheduleOptions& schedule = options_.trainer.schedule;
-  const bool close_mosaic = position_.epoch >= schedule.epochs - options_.augment.close_mosaic;
   trainer_.begin_epoch(position_.epoch);
   gradient_norms_ = 0;
   steps_ = 0;
   if (position_.batch == loader_.batches()) return true;  // interrupted while validating
-  loader_.start(position_.epoch, position_.batch, close_mosaic);
+  loader_.start(position_.epoch, position_.batch, closes_mosaic());
   // A signal is answered by all processes together, after a batch.
   UninterruptedProgress progress(progress_);
   progress.start(fmt::format("epoch {}/{}", position_.epoch + 1, schedule.epochs),
@@ -290,6 +289,11 @@ bool TrainJob::train_epoch() {
   progress.finish();
   images_per_second_ = static_cast<double>(images) / seconds_since(start);
   return true;
+}
+
+// Whether this epoch is one of the last, without mosaic.
+bool TrainJob::closes_mosaic() const {
+  return position_.epoch >= options_.trainer.schedule.epochs - options_.augment.close_mosaic;
 }
 
 // Whether training can go on after this step.

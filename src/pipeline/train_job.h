@@ -67,6 +67,7 @@ class TrainJob {
   report::RunRecord run_record() const;
   void note(const std::string& kind, const std::string& text);
   void record(const std::optional<Validation>& validation);
+  bool closes_mosaic() const;
   bool is_sound(const train::StepReport& report);
   void record_step(const data::TrainBatch& batch, const train::StepReport& report, double seconds);
   void record_layers(const std::vector<train::LayerStatistics>& layers);

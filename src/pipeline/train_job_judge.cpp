@@ -30,8 +30,7 @@ void TrainJob::start_training() {
 
 std::vector<data::TrainBatch> TrainJob::some_batches(int64_t count) {
   std::vector<data::TrainBatch> batches;
-  const int64_t last_mosaic = options_.trainer.schedule.epochs - options_.augment.close_mosaic;
-  loader_.start(position_.epoch, 0, position_.epoch >= last_mosaic);
+  loader_.start(position_.epoch, 0, closes_mosaic());
   data::TrainBatch batch;
   while (static_cast<int64_t>(batches.size()) < count && loader_.next(batch)) {
     batches.push_back(batch);
