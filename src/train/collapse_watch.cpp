@@ -15,22 +15,25 @@ namespace yoloquant::train {
 namespace {
 
 // A figure of a layer, and from where on it is a sign of trouble. What is far below `alarm` moves
-// by large factors without meaning anything.
+// by large factors without meaning anything. Where `inherited`, a healthy model may have as much
+// before the first step (a depthwise conv of few weights has dead codes, a range chosen by least
+// error clips), so that only what is added in training counts.
 struct Sign {
   std::string_view name;
   double LayerStatistics::* value;
   double alarm;
+  bool inherited;
 };
 
 constexpr std::array<Sign, 8> kSigns{{
-    {"oscillation", &LayerStatistics::oscillation, 0.05},
-    {"dead codes", &LayerStatistics::dead_codes, 0.5},
-    {"dead channels", &LayerStatistics::dead_channels, 0.1},
-    {"saturated weights", &LayerStatistics::saturated, 0.1},
-    {"drift of weight steps (log2)", &LayerStatistics::step_drift, 1},
-    {"clipped inputs", &LayerStatistics::clipped_inputs, 0.1},
-    {"drift of the input step (log2)", &LayerStatistics::input_step_drift, 1},
-    {"gradient of weights", &LayerStatistics::weight_gradient, 1e4},
+    {"oscillation", &LayerStatistics::oscillation, 0.05, false},
+    {"dead codes", &LayerStatistics::dead_codes, 0.5, true},
+    {"dead channels", &LayerStatistics::dead_channels, 0.1, true},
+    {"saturated weights", &LayerStatistics::saturated, 0.1, true},
+    {"drift of weight steps (log2)", &LayerStatistics::step_drift, 1, false},
+    {"clipped inputs", &LayerStatistics::clipped_inputs, 0.1, true},
+    {"drift of the input step (log2)", &LayerStatistics::input_step_drift, 1, false},
+    {"gradient of weights", &LayerStatistics::weight_gradient, 1e4, false},
 }};
 
 // Of 1 where a figure has come from nothing to its alarm.
@@ -62,6 +65,18 @@ const LayerStatistics* find(const std::vector<LayerStatistics>& layers, const st
   return found == layers.end() ? nullptr : &*found;
 }
 
+// What is suspicious about a layer, in words: "oscillation 0.31, saturated weights 0.12"; "" when
+// nothing is. `first` is the layer in the first good epoch.
+std::string suspicious(const LayerStatistics& first, const LayerStatistics& layer) {
+  std::string text;
+  for (const Sign& sign : kSigns) {
+    const double value = layer.*sign.value;
+    if (value - (sign.inherited ? first.*sign.value : 0) < sign.alarm) continue;
+    text += fmt::format("{}{} {:.3g}", text.empty() ? "" : ", ", sign.name, value);
+  }
+  return text;
+}
+
 nlohmann::json layer_json(const LayerStatistics& layer) {
   nlohmann::json json{{"conv", layer.conv}};
   for (const Sign& sign : kSigns) json[std::string(sign.name)] = layer.*sign.value;
@@ -79,17 +94,19 @@ LayerStatistics layer_from(const nlohmann::json& json) {
   return layer;
 }
 
-}  // namespace
-
-std::string suspicious(const LayerStatistics& layer) {
-  std::string text;
-  for (const Sign& sign : kSigns) {
-    const double value = layer.*sign.value;
-    if (value < sign.alarm) continue;
-    text += fmt::format("{}{} {:.3g}", text.empty() ? "" : ", ", sign.name, value);
-  }
-  return text;
+nlohmann::json layers_json(const std::vector<LayerStatistics>& layers) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const LayerStatistics& layer : layers) json.push_back(layer_json(layer));
+  return json;
 }
+
+std::vector<LayerStatistics> layers_from(const nlohmann::json& json) {
+  std::vector<LayerStatistics> layers;
+  for (const nlohmann::json& layer : json) layers.push_back(layer_from(layer));
+  return layers;
+}
+
+}  // namespace
 
 CollapseWatch::CollapseWatch(const WatchOptions& options) : options_(options) { check(options); }
 
@@ -109,10 +126,13 @@ WatchDecision CollapseWatch::look(const EpochHealth& health) {
   WatchDecision decision;
   const std::string wrong = what_is_wrong(health);
   if (wrong.empty()) {
+    if (!good_epoch_) first_ = health.layers;
     for (const LayerStatistics& layer : health.layers) {
-      const std::string now = suspicious(layer);
+      const LayerStatistics* found = find(first_, layer.conv);
+      const LayerStatistics first = found != nullptr ? *found : LayerStatistics{};
+      const std::string now = suspicious(first, layer);
       const LayerStatistics* before = find(good_, layer.conv);
-      const bool known = before != nullptr && !suspicious(*before).empty();
+      const bool known = before != nullptr && !suspicious(first, *before).empty();
       if (!now.empty() && !known) {
         decision.warnings.push_back(fmt::format("{}: {}", layer.conv, now));
       }
@@ -169,12 +189,11 @@ std::string CollapseWatch::blame(const std::vector<LayerStatistics>& layers) con
 }
 
 nlohmann::json CollapseWatch::state() const {
-  nlohmann::json layers = nlohmann::json::array();
-  for (const LayerStatistics& layer : good_) layers.push_back(layer_json(layer));
   nlohmann::json json{{"rollbacks", rollbacks_}, {"rate_factor", rate_factor_}};
   json["best"] = best_ ? nlohmann::json(*best_) : nlohmann::json();
   json["good_epoch"] = good_epoch_ ? nlohmann::json(*good_epoch_) : nlohmann::json();
-  json["good_layers"] = std::move(layers);
+  json["first_layers"] = layers_json(first_);
+  json["good_layers"] = layers_json(good_);
   return json;
 }
 
@@ -187,9 +206,8 @@ void CollapseWatch::restore(const nlohmann::json& state) {
     if (!state.at("good_epoch").is_null()) {
       read.good_epoch_ = state.at("good_epoch").get<int64_t>();
     }
-    for (const nlohmann::json& layer : state.at("good_layers")) {
-      read.good_.push_back(layer_from(layer));
-    }
+    read.first_ = layers_from(state.at("first_layers"));
+    read.good_ = layers_from(state.at("good_layers"));
     if (read.rollbacks_ < 0 || !(read.rate_factor_ > 0 && read.rate_factor_ <= 1)) {
       fail("counts out of range");
     }

@@ -60,8 +60,8 @@ class CollapseWatch {
   int64_t rollbacks() const { return rollbacks_; }
   std::optional<double> best_map() const { return best_; }
 
-  // For checkpoints: {"best", "rollbacks", "rate_factor", "good_epoch", "good_layers"}. `restore`
-  // throws Error for anything else. Rollbacks are not rolled back: after one, go on with this
+  // For checkpoints: {"best", "rollbacks", "rate_factor", "good_epoch", "first_layers",
+  // "good_layers"}. `restore` throws Error for anything else. Rollbacks are not rolled back: after one, go on with this
   // object.
   nlohmann::json state() const;
   void restore(const nlohmann::json& state);
@@ -75,10 +75,8 @@ class CollapseWatch {
   int64_t rollbacks_ = 0;
   double rate_factor_ = 1;
   std::optional<int64_t> good_epoch_;
-  std::vector<LayerStatistics> good_;  // of the last good epoch
+  std::vector<LayerStatistics> first_;  // of the first good epoch
+  std::vector<LayerStatistics> good_;   // of the last good epoch
 };
-
-// What is suspicious about a layer, in words: "oscillation .31, saturated .12"; "" when nothing is.
-std::string suspicious(const LayerStatistics& layer);
 
 }  // namespace yoloquant::train

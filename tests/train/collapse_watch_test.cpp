@@ -100,6 +100,17 @@ TEST(CollapseWatch, WarnsOnceOfALayer) {
   EXPECT_THAT(watch.look(epoch(2, 0.2, {layer("a", 0.3)})).warnings, IsEmpty());
 }
 
+TEST(CollapseWatch, WhatAModelHasBeforeTrainingIsNoWarning) {
+  CollapseWatch watch({});
+  EXPECT_THAT(watch.look(epoch(0, 0.2, {layer("a", 0.01, 0.15)})).warnings, IsEmpty());
+  EXPECT_THAT(watch.look(epoch(1, 0.2, {layer("a", 0.01, 0.2)})).warnings, IsEmpty());
+  EXPECT_THAT(watch.look(epoch(2, 0.2, {layer("a", 0.01, 0.3)})).warnings,
+              ElementsAre("a: saturated weights 0.3"));
+  CollapseWatch moving({});
+  EXPECT_THAT(moving.look(epoch(0, 0.2, {layer("a", 0.06)})).warnings,
+              ElementsAre("a: oscillation 0.06"));
+}
+
 TEST(CollapseWatch, GoesOnFromItsState) {
   CollapseWatch watch({.tries = 2});
   watch.look(epoch(4, 0.3, {layer("a", 0.01)}));
