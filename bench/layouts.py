@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Size and latency of the file layouts in ONNX Runtime, as ratios to the FP32 file; in OpenVINO too.
 
-Writes the FP32 baseline and quantized files with the program, then times each file alone in a
-process of its own. The processes take turns, a few runs each, so that all meet the same state of
-the machine; ratios are of medians, and of minima, which a busy machine disturbs less.
+Writes the FP32 baseline and quantized files with the program (rounded to nearest: latency does not
+depend on the codes), then times each file alone in a process of its own. The processes take turns,
+a few runs each, so that all meet the same state of the machine; ratios are of medians, and of
+minima, which a busy machine disturbs less.
 
     scripts/bench.sh layouts --model yolov10n.pt --images calib100.txt --python PYTHON
         [--ours build/release/bin/yoloquant] [--threads 2] [--rounds 25] [--peer]
         [--openvino PYTHON]
 
 PYTHON has onnxruntime, that of --openvino has openvino, in which FP32 and the deploy files are then
-timed as well, as ratios to FP32 in OpenVINO. --peer adds ONNX Runtime's own static quantizer on the FP32 file (all its
-default operators, MinMax; PYTHON then needs onnx and opencv-python-headless too).
+timed as well, as ratios to FP32 in OpenVINO. --peer adds ONNX Runtime's own static quantizer on the
+FP32 file (all its default operators, MinMax; PYTHON then needs onnx and opencv-python-headless).
 """
 import argparse
 import os
@@ -69,7 +70,7 @@ def write_files(args, folder):
         name = scheme + " " + layout
         files[name] = os.path.join(folder, scheme + "_" + layout + ".onnx")
         subprocess.run([args.ours, "quantize", args.model, "--scheme", scheme, "--layout", layout, "--head",
-                        "one2many", "--calib", args.images, "--calib-images", str(args.count),
+                        "one2many", "--method", "nearest", "--calib", args.images, "--calib-images", str(args.count),
                         "--verify-images", "0", "--quiet", "--out", files[name]], **quiet)
     if args.peer:
         files["onnxruntime's quantizer"] = peer = os.path.join(folder, "peer.onnx")
