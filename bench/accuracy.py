@@ -48,7 +48,9 @@ def all_rows():
     rows += [row("w4a8_both_fast", "w4a8", "--tuned-heads", "both"),
              row("w4a8_both_one2one_fast", "w4a8", "--tuned-heads", "both", head="one2one")]
     rows += [row("w3a16_max", "w3a16", *most), row("w4a6_max", "w4a6", *most)]
-    rows += [row(scheme + "_mean4.5_gptq", scheme, *gptq, "--mean-bits", "4.5") for scheme in SCHEMES[2:]]
+    for scheme in SCHEMES[2:]:
+        rows += [row(scheme + "_mean4.5_gptq", scheme, *gptq, "--mean-bits", "4.5"),
+                 row(scheme + "_mean4.5_normal", scheme, *normal, "--mean-bits", "4.5")]
     rows += [row("w4a16_gptq_images%d" % n, "w4a16", *gptq, images=n) for n in (16, 32, 64, 128)]
     return rows
 

@@ -36,4 +36,8 @@ void ParameterAverage::swap() {
   }
 }
 
+void ParameterAverage::restart() {
+  for (size_t i = 0; i < own_.size(); ++i) own_[i].copy_(source_[i]);
+}
+
 }  // namespace yoloquant::quant

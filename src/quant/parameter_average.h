@@ -25,6 +25,8 @@ class ParameterAverage {
   void update();
   // Exchanges parameters and means.
   void swap();
+  // The means become the parameters as they are; the count of updates stays.
+  void restart();
 
   // The tensors themselves; with the number of updates, all that is needed to go on.
   const exec::NamedTensors& means() const { return means_; }

@@ -125,19 +125,28 @@ class Tuning {
     average_.update();
   }
 
-  // Considers the present weights and their running mean for the result.
+  // Considers the present weights and their running mean for the result. Where the mean is better,
+  // tuning goes on from it (compare Zhang et al. 2019, "Lookahead Optimizer"): weights that flip
+  // between two codes, which high rates have many of, have settled there.
   void check() {
-    consider();
+    const double present = consider();
     average_.swap();
-    consider();
-    average_.swap();
+    const double mean = consider();
+    if (mean < present) {
+      average_.restart();
+    } else {
+      average_.swap();
+    }
   }
 
-  void consider() {
+  // Returns the held-out loss.
+  double consider() {
     const double loss = held_out_ > 0 ? held_out_loss() : -static_cast<double>(step_);
-    if (loss >= best_) return;
-    best_ = loss;
-    student_.store(best_graph_);
+    if (loss < best_) {
+      best_ = loss;
+      student_.store(best_graph_);
+    }
+    return loss;
   }
 
   double held_out_loss() {
@@ -215,8 +224,14 @@ class Tuning {
 
 TeacherOptions teacher_options(Effort effort) {
   TeacherOptions options;
-  if (effort == Effort::kNormal) options.steps = 2400;
-  if (effort == Effort::kMax) options.steps = 16000;
+  if (effort == Effort::kNormal) {
+    options.steps = 2400;
+    options.checks = 10;
+  }
+  if (effort == Effort::kMax) {
+    options.steps = 16000;
+    options.checks = 40;
+  }
   return options;
 }
 

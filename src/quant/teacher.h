@@ -17,14 +17,14 @@ class Teacher : public Method {
 };
 
 struct TeacherOptions {
-  int64_t steps = 400;
+  int64_t steps = 500;
   double seconds = 1e9;       // when they are over it stops, with the schedule at its end
   double whole = 0.5;         // share of the steps that see one whole image, not a batch of crops
   int64_t batch = 4;          // crops a step
   int64_t crop = 320;         // pixels at most; no more than half of the model's input
-  double latent_rate = 5e-3;  // Adam's, in steps of the grid
-  double step_rate = 1e-4;    // of the logarithm of the step size
-  double bias_rate = 1e-4;
+  double latent_rate = 1e-2;  // Adam's, in steps of the grid
+  double step_rate = 3e-4;    // of the logarithm of the step size
+  double bias_rate = 3e-4;
   int64_t warmup = 30;    // steps
   double held_out = 0.1;  // part of the images
   int64_t checks = 8;     // of the held-out loss
