@@ -225,7 +225,7 @@ class Tuning {
 TeacherOptions teacher_options(Effort effort) {
   TeacherOptions options;
   if (effort == Effort::kNormal) {
-    options.steps = 2400;
+    options.steps = 2800;
     options.checks = 10;
   }
   if (effort == Effort::kMax) {

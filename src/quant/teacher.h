@@ -17,7 +17,7 @@ class Teacher : public Method {
 };
 
 struct TeacherOptions {
-  int64_t steps = 500;
+  int64_t steps = 800;
   double seconds = 1e9;       // when they are over it stops, with the schedule at its end
   double whole = 0.5;         // share of the steps that see one whole image, not a batch of crops
   int64_t batch = 4;          // crops a step
