@@ -10,6 +10,7 @@ QatRunArguments::QatRunArguments() {
 }
 
 void QatRunArguments::declare(Options& o) {
+  training.declare_model(o, "checkpoint whose quantized model is trained");
   training.declare_training(o);
   o.section("Quantization");
   o.add("scheme", &scheme, "bits of weights and activations: w4a8, w4a16, w8a8, or any wNaM")
@@ -29,8 +30,7 @@ Command qat_command(Runner<QatRunArguments> runner) {
   info.summary = "train a quantized model for a short time";
   info.details =
       "Quantizes a model after training as quantize does, goes on from there with training steps "
-      "in "
-      "which the quantizers take part, and writes the best state, the start included. Baseline, "
+      "in which the quantizers take part, and writes the best state, the start included. Baseline, "
       "post-training quantization and training are evaluated as files and compared in summary.md. "
       "See docs/qat.md.";
   info.examples = {

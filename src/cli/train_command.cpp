@@ -5,6 +5,9 @@
 namespace yoloquant::cli {
 
 void TrainArguments::declare(Options& o) {
+  declare_model(o,
+                "definition to train from scratch (a file, or built in such as yolov10n.yaml), or "
+                "checkpoint to go on from");
   declare_training(o);
   o.section("Quantization");
   o.add("scheme", &scheme, "train with quantizers: bits of weights and activations, such as w4a16")
@@ -12,6 +15,11 @@ void TrainArguments::declare(Options& o) {
   o.add_tree("layers", &layers,
              "rules for single layers, later ones win: [{match: model.23.*, weight_bits: 8}]");
   qat.declare(o);
+}
+
+void TrainArguments::declare_model(Options& o, const char* help) {
+  o.section("Arguments");
+  o.positional("model", &model, help).is_required().completes(Completion::kModels);
 }
 
 void TrainArguments::declare_training(Options& o) {
@@ -23,12 +31,6 @@ void TrainArguments::declare_training(Options& o) {
 }
 
 void TrainArguments::declare_data(Options& o) {
-  o.section("Arguments");
-  o.positional("model", &model,
-               "definition to train from scratch (a file, or built in such as yolov10n.yaml), or "
-               "checkpoint to go on from")
-      .is_required()
-      .completes(Completion::kModels);
   pipeline::TrainDataOptions& data = options.data;
   o.section("Data");
   o.add("data", &data.yaml, "data.yaml in Ultralytics' form: path, train, val, names")

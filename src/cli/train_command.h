@@ -23,6 +23,7 @@ struct TrainArguments {
   QatArguments qat;
 
   void declare(Options& options);
+  void declare_model(Options& options, const char* help);
   // Without quantizers.
   void declare_training(Options& options);
 

@@ -61,8 +61,8 @@ class CollapseWatch {
   std::optional<double> best_map() const { return best_; }
 
   // For checkpoints: {"best", "rollbacks", "rate_factor", "good_epoch", "first_layers",
-  // "good_layers"}. `restore` throws Error for anything else. Rollbacks are not rolled back: after one, go on with this
-  // object.
+  // "good_layers"}. `restore` throws Error for anything else. Rollbacks are not rolled back: after
+  // one, go on with this object.
   nlohmann::json state() const;
   void restore(const nlohmann::json& state);
 
