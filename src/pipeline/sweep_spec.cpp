@@ -12,7 +12,8 @@
 namespace yoloquant::pipeline {
 namespace {
 
-const std::vector<std::string> kKeys{"command", "options", "grid", "stages"};
+const std::vector<std::string> kKeys{"command", "options", "cases", "grid", "stages"};
+constexpr const char* kCase = "case";
 constexpr size_t kMaxCells = 10000;
 constexpr size_t kMaxNameLength = 100;
 
@@ -46,9 +47,15 @@ SweepOptions options_in(const YAML::Node& node, const char* what) {
   return options;
 }
 
+void read_cases(const YAML::Node& node, SweepSpec& spec) {
+  if (!node.IsMap() || node.size() == 0) fail_at(node, "'cases' needs names with options");
+  for (const auto& entry : node) {
+    spec.cases.emplace_back(entry.first.Scalar(), options_in(entry.second, "a case"));
+  }
+}
+
 void read_grid(const YAML::Node& node, SweepSpec& spec) {
   if (!node.IsMap()) fail_at(node, "'grid' needs options with lists of values");
-  size_t cells = 1;
   for (const auto& entry : node) {
     check_name(entry.first);
     const YAML::Node& values = entry.second;
@@ -62,8 +69,6 @@ void read_grid(const YAML::Node& node, SweepSpec& spec) {
         fail_at(value, fmt::format("'{}' has the value {} twice", name, list.back()));
       }
     }
-    cells *= list.size();
-    if (cells > kMaxCells) fail_at(entry.first, fmt::format("more than {} cells", kMaxCells));
   }
 }
 
@@ -88,6 +93,14 @@ void read_stages(const YAML::Node& node, SweepSpec& spec) {
   }
 }
 
+void check_size(const SweepSpec& spec) {
+  size_t cells = std::max<size_t>(spec.cases.size(), 1);
+  for (const auto& [option, values] : spec.grid) {
+    cells *= values.size();
+    if (cells > kMaxCells) fail_usage("more than {} cells", kMaxCells);
+  }
+}
+
 void read_command(const YAML::Node& node, SweepSpec& spec) {
   spec.command = node.IsScalar() ? node.Scalar() : "";
   if (std::ranges::find(kSweepCommands, spec.command) == std::end(kSweepCommands)) {
@@ -104,6 +117,8 @@ SweepSpec read(const YAML::Node& root) {
       read_command(entry.second, spec);
     } else if (key == "options") {
       spec.options = options_in(entry.second, "options");
+    } else if (key == "cases") {
+      read_cases(entry.second, spec);
     } else if (key == "grid") {
       read_grid(entry.second, spec);
     } else if (key == "stages") {
@@ -115,7 +130,10 @@ SweepSpec read(const YAML::Node& root) {
     }
   }
   if (spec.command.empty()) fail_usage("'command' is missing");
-  if (spec.grid.empty()) fail_usage("'grid' is missing: there is nothing to vary");
+  if (spec.grid.empty() && spec.cases.empty()) {
+    fail_usage("'grid' and 'cases' are missing: there is nothing to vary");
+  }
+  check_size(spec);
   if (spec.stages.empty()) spec.stages.emplace_back();
   return spec;
 }
@@ -123,7 +141,8 @@ SweepSpec read(const YAML::Node& root) {
 std::string file_name(const SweepOptions& choice) {
   std::string name;
   for (const auto& [option, value] : choice) {
-    name += (name.empty() ? "" : ",") + option + "=";
+    if (!name.empty()) name += ',';
+    if (option != kCase) name.append(option).append("=");
     for (const char c : value) {
       const bool plain =
           std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
@@ -145,14 +164,24 @@ SweepSpec parse_sweep(std::string_view yaml, const std::string& where) {
   });
 }
 
+std::vector<std::string> choice_names(const SweepSpec& spec) {
+  std::vector<std::string> names;
+  if (!spec.cases.empty()) names.emplace_back(kCase);
+  for (const auto& [option, values] : spec.grid) names.push_back(option);
+  return names;
+}
+
 std::vector<SweepCell> sweep_cells(const SweepSpec& spec) {
-  std::vector<SweepCell> cells(1);
+  std::vector<SweepCell> cells;
+  for (const auto& [name, options] : spec.cases) cells.push_back({"", {{kCase, name}}, options});
+  if (cells.empty()) cells.emplace_back();
   for (const auto& [option, values] : spec.grid) {
     std::vector<SweepCell> more;
     for (const SweepCell& cell : cells) {
       for (const std::string& value : values) {
         SweepCell& next = more.emplace_back(cell);
         next.choice.emplace_back(option, value);
+        next.options.emplace_back(option, value);
       }
     }
     cells = std::move(more);
@@ -182,7 +211,7 @@ std::string cell_config(const SweepSpec& spec, const SweepStage& stage, const Sw
   };
   set(spec.options);
   set(stage.options);
-  set(cell.choice);
+  set(cell.options);
   std::string text;
   for (const auto& [name, value] : options) text += name + ": " + value + "\n";
   return text;

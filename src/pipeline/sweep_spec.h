@@ -21,7 +21,10 @@ struct SweepStage {
 
 //   command: train
 //   options: {model: yolov10n.yaml, coco: data, epochs: 20}
-//   grid:
+//   cases:                                       # may be left out when there is a grid
+//     plain: {}
+//     stable: {freezing: true, dampening: 1e-4}
+//   grid:                                        # may be left out when there are cases
 //     scheme: [w4a16, w4a8]
 //     lr0: [0.01, 0.003]
 //   stages:                                      # may be left out: one stage
@@ -31,6 +34,7 @@ struct SweepStage {
 struct SweepSpec {
   std::string command;
   SweepOptions options;
+  std::vector<std::pair<std::string, SweepOptions>> cases;  // options that change together, named
   std::vector<std::pair<std::string, std::vector<std::string>>> grid;
   std::vector<SweepStage> stages;  // at least one
 };
@@ -39,16 +43,20 @@ struct SweepSpec {
 inline constexpr std::string_view kSweepCommands[] = {"train", "qat", "run"};
 
 // Throws Error (usage) with `where` and the line for what makes no sense: an unknown command or
-// key, an empty grid, an option that the sweep sets itself (out, resume), more than 10000 cells.
+// key, nothing to vary, an option that the sweep sets itself (out, resume), more than 10000 cells.
 SweepSpec parse_sweep(std::string_view yaml, const std::string& where);
 
-// A point of the grid: one value for each of its options.
+// A case at a point of the grid.
 struct SweepCell {
-  std::string name;  // "lr0=0.01,scheme=w4a16", fit for a folder; unique in the sweep
-  SweepOptions choice;
+  std::string name;      // "plain,lr0=0.01,scheme=w4a16", fit for a folder; unique in the sweep
+  SweepOptions choice;   // ("case", its name) if there are cases, a value for each of the grid
+  SweepOptions options;  // what the command is told of them
 };
 
-// The product of the grid, the last option varying fastest.
+// The names in every cell's choice, in order.
+std::vector<std::string> choice_names(const SweepSpec& spec);
+
+// The product of cases and grid, the last option varying fastest.
 std::vector<SweepCell> sweep_cells(const SweepSpec& spec);
 
 // The configuration file of a cell in a stage: the sweep's options, then the stage's, then the

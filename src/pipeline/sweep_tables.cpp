@@ -29,7 +29,7 @@ std::vector<const SweepCellResult*> ranked(const SweepResult& result) {
 std::string sweep_markdown(const SweepSpec& spec, const SweepResult& result) {
   std::vector<std::string> header;
   if (spec.stages.size() > 1) header.emplace_back("stage");
-  for (const auto& [option, values] : spec.grid) header.push_back(option);
+  for (const std::string& name : choice_names(spec)) header.push_back(name);
   for (const char* column : {"mAP50-95", "mAP50", "seconds", "run"}) header.emplace_back(column);
   report::Table table(header);
   for (const SweepCellResult* cell : ranked(result)) {
@@ -51,7 +51,7 @@ std::string sweep_markdown(const SweepSpec& spec, const SweepResult& result) {
 
 std::string sweep_csv(const SweepSpec& spec, const SweepResult& result) {
   std::string text = "stage";
-  for (const auto& [option, values] : spec.grid) text += fmt::format(",{}", csv_field(option));
+  for (const std::string& name : choice_names(spec)) text += fmt::format(",{}", csv_field(name));
   text += ",mAP50-95,mAP50,seconds,folder,error\n";
   for (const SweepCellResult* cell : ranked(result)) {
     text += std::to_string(cell->stage + 1);

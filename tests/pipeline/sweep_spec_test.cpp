@@ -50,6 +50,21 @@ TEST(SweepSpec, StagesAndCellsOverrideOptions) {
               AllOf(HasSubstr("epochs: 2\n"), HasSubstr("model: yolov10n.yaml\n")));
 }
 
+TEST(SweepSpec, CasesAreOptionsThatChangeTogether) {
+  const SweepSpec spec = parse_sweep(
+      "{command: train, options: {a: 0, b: 0}, cases: {plain: {}, both: {a: 1, b: 2}}, "
+      "grid: {seed: [3, 4]}}",
+      "s");
+  EXPECT_THAT(choice_names(spec), ElementsAre("case", "seed"));
+  const auto cells = sweep_cells(spec);
+  ASSERT_EQ(cells.size(), 4U);
+  EXPECT_EQ(cells[0].name, "plain,seed=3");
+  EXPECT_EQ(cells[3].name, "both,seed=4");
+  EXPECT_EQ(cell_config(spec, spec.stages[0], cells[0]), "a: 0\nb: 0\nseed: 3\n");
+  EXPECT_EQ(cell_config(spec, spec.stages[0], cells[3]), "a: 1\nb: 2\nseed: 4\n");
+  EXPECT_EQ(sweep_cells(parse_sweep("{command: run, cases: {x: {}}}", "s")).size(), 1U);
+}
+
 TEST(SweepSpec, NamesFitForFoldersAreUnique) {
   const auto cells =
       sweep_cells(parse_sweep("{command: run, grid: {model: [a/b.pt, 'a b.pt', a_b.pt]}}", "s"));
@@ -65,7 +80,7 @@ TEST(SweepSpec, NamesFitForFoldersAreUnique) {
 TEST(SweepSpec, WhatMakesNoSenseIsNamed) {
   EXPECT_THAT(message("{command: export, grid: {a: [1]}}"),
               AllOf(HasSubstr("sweep.yaml: line 1"), HasSubstr("train, qat or run")));
-  EXPECT_THAT(message("{command: train}"), HasSubstr("'grid' is missing"));
+  EXPECT_THAT(message("{command: train}"), HasSubstr("'grid' and 'cases' are missing"));
   EXPECT_THAT(message("{grid: {a: [1]}}"), HasSubstr("'command' is missing"));
   EXPECT_THAT(message("{command: train, grids: {a: [1]}}"), HasSubstr("did you mean 'grid'"));
   EXPECT_THAT(message("{command: train, grid: {a: 1}}"), HasSubstr("'a' needs a list"));
@@ -76,6 +91,8 @@ TEST(SweepSpec, WhatMakesNoSenseIsNamed) {
   EXPECT_THAT(message("{command: train, grid: {a: [1]}, stages: [{}, {keep: no}]}"),
               HasSubstr("number of cells"));
   EXPECT_THAT(message("{command: train, grid: {a: [1]"), HasSubstr("sweep.yaml: line"));
+  EXPECT_THAT(message("{command: train, cases: {a: 1}}"), HasSubstr("'a case' needs options"));
+  EXPECT_THAT(message("{command: train, cases: {a: {out: x}}}"), HasSubstr("set by the sweep"));
   EXPECT_THAT(message("- a"), HasSubstr("no sweep"));
   std::string many = "{command: train, grid: {";
   for (char c = 'a'; c < 'f'; ++c) many += std::string(1, c) + ": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], ";
