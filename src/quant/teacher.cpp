@@ -101,10 +101,24 @@ class Tuning {
     return std::min(options_.crop, std::max(half, 2 * kStride));
   }
 
+  // Both models can be asked about any image: views that nobody has seen keep the student from
+  // learning the few there are by heart (Beyer et al. 2022, "Knowledge distillation: A good teacher
+  // is patient and consistent").
+  at::Tensor draw() {
+    const bool is_full = random_.uniform() < options_.full;
+    const auto view = [&] {
+      if (!is_full) return crops_.draw(options_.batch, crop_side(), random_);
+      if (random_.uniform() < options_.changed) return crops_.draw(1, crops_.side(), random_);
+      return crops_.draw_whole(random_);
+    };
+    const at::Tensor images = view();
+    if (random_.uniform() >= options_.blended) return images;
+    const at::Tensor other = view();
+    return images.lerp(other, random_.uniform(0.0F, 0.5F));
+  }
+
   void step(double done) {
-    const bool whole = random_.uniform() < options_.whole;
-    const at::Tensor images =
-        whole ? crops_.draw_whole(random_) : crops_.draw(options_.batch, crop_side(), random_);
+    const at::Tensor images = draw();
     std::vector<at::Tensor> wanted;
     {
       const at::NoGradGuard guard;

@@ -18,10 +18,12 @@ class Teacher : public Method {
 
 struct TeacherOptions {
   int64_t steps = 800;
-  double seconds = 1e9;       // when they are over it stops, with the schedule at its end
-  double whole = 0.5;         // share of the steps that see one whole image, not a batch of crops
-  int64_t batch = 4;          // crops a step
-  int64_t crop = 320;         // pixels at most; no more than half of the model's input
+  double seconds = 1e9;  // when they are over it stops, with the schedule at its end
+  double full = 0.5;     // share of the steps that see one view at full size, not a batch of crops
+  double changed = 0.6;  // of these, the share that is cut anew, not an image as the model sees it
+  double blended = 0.5;  // share of the steps whose views are blended with others
+  int64_t batch = 4;     // crops a step
+  int64_t crop = 320;    // pixels at most; no more than half of the model's input
   double latent_rate = 1e-2;  // Adam's, in steps of the grid
   double step_rate = 3e-4;    // of the logarithm of the step size
   double bias_rate = 3e-4;

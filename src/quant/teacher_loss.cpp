@@ -24,6 +24,10 @@ namespace {
 
 constexpr double kReferencePixels = 320.0 * 320.0;
 constexpr double kLevels = 3;  // of a detection head
+// Shares beside the divergences of classes and boxes. Features and logits say most about images
+// that were tuned on; what is asked for is the detections of others.
+constexpr double kFeatures = 0.25;
+constexpr double kLogits = 0.075 * kLevels;
 
 // "model.4.m.0.cv1.conv" -> 4; -1 for other names.
 int64_t module_index(const std::string& name) {
@@ -113,7 +117,7 @@ TeacherLoss teacher_loss(const TeacherTaps& taps, const std::vector<at::Tensor>&
   const size_t count = taps.features.size();
   at::Tensor features = at::zeros({}, s.at(0).options());
   for (size_t i = 0; i < count; ++i) {
-    features = features.add(relative_error(s[i], t[i]).mul(taps.weights[i]));
+    features = features.add(relative_error(s[i], t[i]).mul(kFeatures * taps.weights[i]));
   }
   at::Tensor head = at::zeros({}, s[0].options());
   if (taps.head.detection) {
@@ -122,8 +126,8 @@ TeacherLoss teacher_loss(const TeacherTaps& taps, const std::vector<at::Tensor>&
     for (size_t i = count; i < s.size(); i += 2) {
       head = head.add(class_loss(s[i + 1], t[i + 1]).div(4 * images));
       head = head.add(box_loss(s[i], t[i], t[i + 1]).div(2 * images));
-      head = head.add(over_variance(s[i], t[i]).mul(kLevels));
-      head = head.add(over_variance(s[i + 1], t[i + 1]).mul(kLevels));
+      head = head.add(over_variance(s[i], t[i]).mul(kLogits));
+      head = head.add(over_variance(s[i + 1], t[i + 1]).mul(kLogits));
     }
     head = head.div(static_cast<double>(s.size() - count) / 2);
   } else {

@@ -26,10 +26,10 @@ struct TeacherLoss {
 };
 
 // How far the student is from the teacher, per image of 320 x 320 pixels:
-//   relative squared error of the features
+//   a fourth of the relative squared error of the features
 //   + binary cross-entropy against the teacher's class scores (less its entropy)
 //   + KL divergence of the box side distributions, weighted by the teacher's confidence
-//   + squared error of all logits over the teacher's variance,
+//   + a small part of the squared error of all logits over the teacher's variance,
 // the last three as a mean over the detection heads. Without such heads they are the relative
 // squared error of the outputs. Values in the order of taps.values().
 TeacherLoss teacher_loss(const TeacherTaps& taps, const std::vector<at::Tensor>& student,
