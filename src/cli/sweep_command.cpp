@@ -16,7 +16,7 @@ struct SweepArguments {
 
   void declare(Options& o) {
     o.section("Arguments");
-    o.positional("spec", &spec, "YAML with the command, its options and the grid")
+    o.positional("spec", &spec, "YAML with the command, its options, cases and grid")
         .is_required()
         .value_name("SWEEP.yaml")
         .completes(Completion::kFiles);
@@ -52,8 +52,10 @@ Command sweep_command() {
   info.name = "sweep";
   info.summary = "run a command for every point of a grid of options, and compare";
   info.details =
-      "Reads a command (train, qat or run), options that all runs share, a grid of options that "
-      "vary, and stages: of a stage the best runs are repeated with the options of the next, such "
+      "Reads a command (train, qat or run), options that all runs share, cases and a grid of "
+      "options "
+      "that vary, and stages: of a stage the best runs are repeated with the options of the next, "
+      "such "
       "as a larger model. Each run has a folder of its own; the table is written anew after each. "
       "See docs/formats.md for the file.";
   info.examples = {{"What the file says", "yoloquant sweep sweep.yaml --out sweeps/rates"}};

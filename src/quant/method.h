@@ -34,13 +34,14 @@ class Method {
 
   virtual std::string_view name() const = 0;
 
-  // Whether the weights it leaves are made for the input annotations that it found.
-  virtual bool depends_on_inputs() const { return false; }
+  // Whether the weights it leaves are made for the quantizers that it found at inputs of so many
+  // bits.
+  virtual bool depends_on_inputs(int /*bits*/) const { return false; }
 
   // Changes weights, biases and annotations of `annotated` (the inference graph). On return the
   // parameters hold weights whose nearest codes are the chosen ones. Input annotations come from
-  // the float model and are calibrated again when all methods are done, unless the last one
-  // depends on them.
+  // the float model and are chosen again when all methods are done, unless the last one depends on
+  // them.
   virtual void apply(graph::Graph& annotated, const MethodContext& context) = 0;
 };
 

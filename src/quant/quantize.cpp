@@ -20,6 +20,11 @@ MethodList method_chain(const std::string& list) {
   return methods;
 }
 
+graph::Graph without_quantizers(graph::Graph graph) {
+  graph.quantization.clear();
+  return graph;
+}
+
 QuantizationResult quantize_reference(const graph::Graph& model, graph::Head head,
                                       const QuantizationConfig& config, CalibrationData& images,
                                       const QuantizeOptions& options, Progress& progress) {
@@ -40,25 +45,23 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
                             CalibrationData& images, const QuantizeOptions& options,
                             Progress& progress) {
   check_rules(given, graph::conv_names(inference));
-  const ConvRanges ranges =
-      choose_conv_ranges(inference, given, images,
-                         {.calibration = options.calibration, .seed = options.seed}, progress);
-  QuantizationResult result;
-  result.config = ranges.config;
-  result.config.method = resolve_method(given);
-  const QuantizationConfig& config = result.config;
+  const RangeChoiceOptions choice{.calibration = options.calibration, .seed = options.seed};
+  ConvRanges ranges = choose_conv_ranges(inference, given, images, choice, progress);
+  const std::string method = resolve_method(given);
+  ranges.config.method = method;
   const auto calibrate = [&](graph::Graph& graph) {
     if (ranges.seen.empty()) {
-      return calibrate_activations(graph, config, images, options.calibration, progress);
+      return calibrate_activations(graph, ranges.config, images, options.calibration, progress);
     }
-    annotate_inputs(graph, config, ranges.seen);
+    annotate_inputs(graph, ranges.config, ranges.seen);
     return ranges.seen;
   };
+  QuantizationResult result;
   result.graph = inference;
-  const MethodList methods = method_chain(result.config.method);
+  const MethodList methods = method_chain(method);
   Budget budget(options.effort, options.seconds, options.seed);
-  const MethodContext context{inference, config,   images,       options.calibration,
-                              budget,    progress, options.state};
+  const MethodContext context{inference, ranges.config, images,       options.calibration,
+                              budget,    progress,      options.state};
   methods.front()->apply(result.graph, context);
   if (methods.size() > 1) {
     // Methods that go on from here bring the layers close to the float model: its ranges, not those
@@ -73,10 +76,18 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
       if (options.state != nullptr) options.state->set_place(i);
       methods[i]->apply(result.graph, context);
     }
+    // What they have changed inside of modules has ranges of its own.
+    ranges = choose_conv_ranges(without_quantizers(result.graph), given, images, choice, progress);
+    ranges.config.method = method;
   }
   graph::Graph calibrated = result.graph;
   const ActivationStatistics seen = calibrate(calibrated);
-  if (!methods.back()->depends_on_inputs()) result.graph = std::move(calibrated);
+  for (auto& [conv, annotation] : calibrated.quantization) {
+    std::optional<graph::Quantizer>& input = result.graph.quantization[conv].input;
+    if (input && methods.back()->depends_on_inputs(input->bits)) continue;
+    input = std::move(annotation.input);
+  }
+  result.config = ranges.config;
   result.layers = report_layers(result.graph, inference, seen);
   return result;
 }

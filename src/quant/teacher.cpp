@@ -255,6 +255,8 @@ void run_teacher(graph::Graph& annotated, const MethodContext& context,
   Tuning(annotated, context, options).run();
 }
 
+bool Teacher::depends_on_inputs(int bits) const { return bits < TeacherOptions().float_input_bits; }
+
 void Teacher::apply(graph::Graph& annotated, const MethodContext& context) {
   TeacherOptions options = teacher_options(context.budget.effort());
   options.device = exec::resolve_device(context.calibration.device);

@@ -12,7 +12,7 @@ namespace yoloquant::quant {
 class Teacher : public Method {
  public:
   std::string_view name() const override { return "teacher"; }
-  bool depends_on_inputs() const override { return true; }
+  bool depends_on_inputs(int bits) const override;
   void apply(graph::Graph& annotated, const MethodContext& context) override;
 };
 
