@@ -111,7 +111,7 @@ class Tuning {
       if (random_.uniform() < options_.changed) return crops_.draw(1, crops_.side(), random_);
       return crops_.draw_whole(random_);
     };
-    const at::Tensor images = view();
+    at::Tensor images = view();
     if (random_.uniform() >= options_.blended) return images;
     const at::Tensor other = view();
     return images.lerp(other, random_.uniform(0.0F, 0.5F));
