@@ -70,7 +70,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     numbers = [str(n) for n in (args.side, args.batch, args.steps, args.threads)]
-    sides = {"yoloquant": [args.program, args.definition, *numbers]}
+    sides = {"yoloquant": [args.program, os.path.join("definitions", args.definition + ".yaml"), *numbers]}
     if args.ultralytics:
         sides["ultralytics"] = [args.ultralytics, "-c", PEER, args.definition, *numbers]
     speeds, memory = {name: [] for name in sides}, {name: 0 for name in sides}
