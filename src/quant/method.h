@@ -17,6 +17,9 @@
 // Methods that choose quantized weights. They compose: each improves what the one before left.
 namespace yoloquant::quant {
 
+// Inputs of so many bits or more are float while methods work, and quantized when all are done.
+inline constexpr int kFineInputBits = 7;
+
 // What a method works with besides the graph that it improves.
 struct MethodContext {
   const graph::Graph& reference;  // the float graph, same nodes: the target

@@ -65,11 +65,14 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
   methods.front()->apply(result.graph, context);
   if (methods.size() > 1) {
     // Methods that go on from here bring the layers close to the float model: its ranges, not those
-    // behind weights rounded to nearest, are what they should work with.
+    // behind weights rounded to nearest, are what they should work with. Inputs that stay as good
+    // as float are float meanwhile: fitted to their rounding as well, weights come out worse.
     graph::Graph floats = inference;
     calibrate(floats);
     for (const auto& [conv, annotation] : floats.quantization) {
-      result.graph.quantization[conv].input = annotation.input;
+      const bool is_coarse = annotation.input && annotation.input->bits < kFineInputBits;
+      result.graph.quantization[conv].input =
+          is_coarse ? annotation.input : std::optional<graph::Quantizer>();
     }
     const size_t first = options.state == nullptr ? 0 : options.state->resume(result.graph);
     for (size_t i = std::max<size_t>(first, 1); i < methods.size(); ++i) {

@@ -35,7 +35,7 @@ struct TeacherOptions {
   // Inputs of so many bits or more stay float while weights are tuned. The rounding of early
   // activations to 8 bits changes with the least change of an image; it adds noise to gradients and
   // to the held-out loss, and nothing that weights could learn to make up for.
-  int float_input_bits = 7;
+  int float_input_bits = kFineInputBits;
   std::string device = "cpu";
 };
 TeacherOptions teacher_options(Effort effort);
