@@ -53,11 +53,9 @@ Command sweep_command() {
   info.summary = "run a command for every point of a grid of options, and compare";
   info.details =
       "Reads a command (train, qat or run), options that all runs share, cases and a grid of "
-      "options "
-      "that vary, and stages: of a stage the best runs are repeated with the options of the next, "
-      "such "
-      "as a larger model. Each run has a folder of its own; the table is written anew after each. "
-      "See docs/formats.md for the file.";
+      "options that vary, and stages: of a stage the best runs are repeated with the options of "
+      "the next, such as a larger model. Each run has a folder of its own; the table is written "
+      "anew after each. See docs/formats.md for the file.";
   info.examples = {{"What the file says", "yoloquant sweep sweep.yaml --out sweeps/rates"}};
   return define<SweepArguments>(std::move(info), run_sweep_command);
 }
