@@ -1,6 +1,5 @@
 #include "train/lsq_kernels.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/empty_like.h>
@@ -16,6 +15,7 @@
 #include <functional>
 #include <vector>
 
+#include "exec/parallel.h"
 #include "quant/simd.h"
 #include "quant/simd_math.h"
 
@@ -89,7 +89,7 @@ struct Blocks {
 
   // body(block, row, first value, values)
   void for_each(const std::function<void(int64_t, int64_t, int64_t, int64_t)>& body) const {
-    at::parallel_for(0, rows * in_row, per_thread, [&](int64_t begin, int64_t end) {
+    exec::parallel_for(rows * in_row, per_thread, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t from = b % in_row * kBlock;
         body(b, b / in_row, b / in_row * length + from, std::min(kBlock, length - from));
