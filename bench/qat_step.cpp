@@ -16,6 +16,7 @@
 #include <functional>
 #include <limits>
 
+#include "base/memory.h"
 #include "model/model.h"
 #include "quant/straight_through.h"
 #include "train/lsq.h"
@@ -105,6 +106,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
+    yoloquant::keep_freed_memory();
     at::set_num_threads(std::atoi(argv[5]));
     yoloquant::compare_quantizers(10);
     yoloquant::compare_steps(argv[1], std::atoi(argv[2]), std::atoi(argv[3]), std::atoi(argv[4]));

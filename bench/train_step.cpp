@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "base/memory.h"
 #include "model/model.h"
 #include "train/ema.h"
 #include "train/loss.h"
@@ -73,6 +74,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
+    yoloquant::keep_freed_memory();
     at::set_num_threads(std::atoi(argv[5]));
     yoloquant::run(argv[1], std::atoi(argv[2]), std::atoi(argv[3]), std::atoi(argv[4]));
   } catch (const std::exception& error) {
