@@ -34,4 +34,20 @@ inline constexpr float kRounder = 12582912.0F;
   return power * std::bit_cast<float>(scale << 23);
 }
 
+// 1 / (1 + e^-x) to about 1e-7 relative, for any x; not a number stays none in x * fast_sigmoid(x).
+[[gnu::always_inline]] inline float fast_sigmoid(float x) {
+  // Beyond +-87, e^x and e^-x leave float32.
+  float y = x < -87.0F ? -87.0F : x;
+  y = y > 87.0F ? -87.0F : -y;
+  // e^y = 2^whole e^r with |r| <= ln2 / 2; ln2 in two parts, so that r is exact.
+  const float whole = (y * 1.44269504F + kRounder) - kRounder;
+  const float r = (y - whole * 0.693145752F) - whole * 1.42860677e-6F;
+  const float power =
+      1.0F + r * (1.0F + r * (0.5F + r * (0.166666667F +
+                                          r * (0.0416666667F +
+                                               r * (0.00833333333F +
+                                                    r * (0.00138888889F + r * 0.000198412698F))))));
+  return 1.0F / (1.0F + power * std::bit_cast<float>((static_cast<int32_t>(whole) + 127) << 23));
+}
+
 }  // namespace yoloquant::quant

@@ -1,6 +1,6 @@
 #include "train/trainable_graph.h"
 
-#include <ATen/ops/batch_norm.h>
+#include <ATen/ops/silu.h>
 #include <c10/core/Device.h>
 
 #include <algorithm>
@@ -31,6 +31,11 @@ std::vector<graph::ValueId> find_anchors(const graph::Graph& graph) {
   fail_usage("training needs a model whose detection head makes its own anchor points");
 }
 
+bool is_silu(const graph::Node& node) {
+  const auto* activation = std::get_if<graph::Activation>(&node.op);
+  return activation != nullptr && activation->kind == graph::ActivationKind::kSilu;
+}
+
 }  // namespace
 
 TrainableGraph::TrainableGraph(const graph::Graph& graph, const std::string& device)
@@ -53,11 +58,29 @@ void TrainableGraph::plan() {
   const std::vector<std::vector<int>> consumers = graph_.consumers();
 
   std::map<int, int> step_of;  // node -> step
+  // Of the batch norm that only this node reads, or none.
+  const auto norm_before = [&](const graph::Node& node) -> Step* {
+    const graph::ValueId input = node.inputs.at(0);
+    const auto found = step_of.find(producers[input]);
+    if (found == step_of.end() || consumers[input].size() != 1 ||
+        std::find(wanted.begin(), wanted.end(), input) != wanted.end()) {
+      return nullptr;
+    }
+    Step& step = steps_[static_cast<size_t>(found->second)];
+    return step.is_norm ? &step : nullptr;
+  };
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
     if (!needed[i]) continue;
     const graph::Node& node = graph_.nodes[i];
+    if (is_silu(node)) {
+      if (Step* norm = norm_before(node)) {
+        norm->end = i;
+        continue;
+      }
+    }
     Step step;
     step.node = i;
+    step.end = i;
     step.is_norm = std::holds_alternative<graph::BatchNorm>(node.op);
     for (const graph::ValueId input : node.inputs) {
       const int producer = producers[input];
@@ -112,18 +135,23 @@ void TrainableGraph::load_parameters(const std::string& device) {
   }
 }
 
+at::Tensor TrainableGraph::run_norm(const Step& step, const at::Tensor& input,
+                                    NormMode mode) const {
+  const auto& norm = std::get<graph::BatchNorm>(graph_.nodes[step.node].op);
+  const exec::NodeParameters& p = step.parameters;
+  if (mode == NormMode::kTraining && step.batches.defined()) step.batches.detach().add_(1);
+  if (mode == NormMode::kTraining && norm_hook_) {
+    const at::Tensor y = norm_hook_(input, norm, p);
+    return step.has_silu() ? at::silu(y) : y;
+  }
+  return batch_norm(input, norm, p, mode,
+                    step.has_silu() ? NormActivation::kSilu : NormActivation::kNone);
+}
+
 std::vector<at::Tensor> TrainableGraph::run(const Step& step, std::vector<at::Tensor> inputs,
                                             NormMode mode) const {
   const graph::Node& node = graph_.nodes[step.node];
-  if (step.is_norm) {
-    const auto& norm = std::get<graph::BatchNorm>(node.op);
-    const exec::NodeParameters& p = step.parameters;
-    const bool training = mode == NormMode::kTraining;
-    if (training && step.batches.defined()) step.batches.detach().add_(1);
-    if (training && norm_hook_) return {norm_hook_(inputs[0], norm, p)};
-    return {at::batch_norm(inputs[0], p.weight, p.bias, p.running_mean, p.running_var, training,
-                           norm.momentum, norm.eps, /*cudnn_enabled=*/true)};
-  }
+  if (step.is_norm) return {run_norm(step, inputs[0], mode)};
   if (std::holds_alternative<graph::AnchorGrid>(node.op)) {
     // Only their sizes matter, but half precision could not hold the points of a large image.
     for (at::Tensor& input : inputs) input = input.detach().to(at::kFloat);
@@ -146,7 +174,8 @@ std::vector<at::Tensor> TrainableGraph::run(const Step& step, std::vector<at::Te
 
 Logits TrainableGraph::forward(const at::Tensor& images, NormMode mode) {
   std::vector<at::Tensor> values(graph_.values.size());
-  values[graph_.inputs.at(0)] = images.contiguous();
+  values[graph_.inputs.at(0)] = images.contiguous(images.is_cpu() ? at::MemoryFormat::ChannelsLast
+                                                                  : at::MemoryFormat::Contiguous);
   for (const Step& step : steps_) {
     const graph::Node& node = graph_.nodes[step.node];
     std::vector<at::Tensor> inputs;
@@ -156,7 +185,8 @@ Logits TrainableGraph::forward(const at::Tensor& images, NormMode mode) {
     }
     for (const graph::ValueId value : step.release) values[value] = at::Tensor();
     std::vector<at::Tensor> outputs = run(step, std::move(inputs), mode);
-    for (size_t k = 0; k < outputs.size(); ++k) values[node.outputs[k]] = std::move(outputs[k]);
+    const std::vector<graph::ValueId>& ids = graph_.nodes[step.end].outputs;
+    for (size_t k = 0; k < outputs.size(); ++k) values[ids[k]] = std::move(outputs[k]);
   }
   return {.one2many = {values[one2many_.boxes], values[one2many_.classes]},
           .one2one = {values[one2one_.boxes], values[one2one_.classes]},

@@ -11,16 +11,11 @@
 #include "exec/operators.h"
 #include "graph/detection_head.h"
 #include "graph/graph.h"
+#include "train/batch_norm.h"
 
 namespace yoloquant::train {
 
 using exec::NamedTensors;
-
-// Which statistics batch norms normalize with.
-enum class NormMode : uint8_t {
-  kTraining,    // the batch's; the running ones move towards them (BatchNorm::momentum)
-  kEvaluation,  // the running ones
-};
 
 // One head before decoding, its levels joined along the A anchor points.
 struct HeadLogits {
@@ -70,8 +65,7 @@ class TrainableGraph {
   explicit TrainableGraph(const graph::Graph& graph, const std::string& device = "cpu");
 
   // Images [N, 3, H, W] float32 on the device, RGB in [0, 1], H and W multiples of the largest
-  // stride. Not run channels last: LibTorch's batch norm for that layout on the CPU sums in
-  // float32, which costs gradients .1 % at 640 pixels.
+  // stride. On the CPU the model runs channels last (see batch_norm.h).
   Logits forward(const at::Tensor& images, NormMode mode);
 
   // What it was made from; parameters as they were then.
@@ -98,9 +92,11 @@ class TrainableGraph {
  private:
   struct Step {
     size_t node = 0;
+    size_t end = 0;            // node that gives the outputs: of a batch norm, the SiLU behind it
     std::vector<bool> detach;  // by input
     int norm = -1;             // of a conv: index of its batch norm's step
     bool is_norm = false;
+    bool has_silu() const { return end != node; }
     std::vector<graph::ValueId> release;  // values that nobody reads later
     exec::NodeParameters parameters;
     at::Tensor batches;  // num_batches_tracked of a batch norm; undefined when it has none
@@ -110,6 +106,7 @@ class TrainableGraph {
   void load_parameters(const std::string& device);
   std::vector<at::Tensor> run(const Step& step, std::vector<at::Tensor> inputs,
                               NormMode mode) const;
+  at::Tensor run_norm(const Step& step, const at::Tensor& input, NormMode mode) const;
 
   graph::Graph graph_;
   graph::DetectionLogits one2many_;

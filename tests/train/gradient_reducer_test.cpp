@@ -119,11 +119,14 @@ void train(TrainableGraph& model, ProcessGroup& group, NormMode mode, int64_t be
   }
 }
 
+// Of a tensor's values, as a share of its greatest (of 1, where that is less).
 double largest_difference(const exec::NamedTensors& a, const exec::NamedTensors& b) {
   double largest = 0;
   for (const auto& [name, value] : a) {
-    const at::Tensor difference = value.detach().to(at::kDouble).sub(b.at(name).detach());
-    largest = std::max(largest, difference.abs().max().item<double>());
+    const at::Tensor expected = b.at(name).detach();
+    const at::Tensor difference = value.detach().to(at::kDouble).sub(expected);
+    largest = std::max(largest, difference.abs().max().item<double>() /
+                                    std::max(1.0, expected.abs().max().item<double>()));
   }
   return largest;
 }
