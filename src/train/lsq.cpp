@@ -5,8 +5,10 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/maximum.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/round.h>
+#include <ATen/ops/square.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -48,18 +50,21 @@ MaybeTensor maybe(const at::Tensor& tensor) {
   return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
 }
 
-// Inputs: x float32 dense, log step [rows], sign [rows], zero point [1].
+// Inputs: x float32 dense, log step [rows], sign [rows], least step of the gradient's scale [rows],
+// zero point [1].
 class LearnedStep : public torch::autograd::Function<LearnedStep> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& log_step, const MaybeTensor& sign,
-                            const MaybeTensor& zero_point, int64_t low, int64_t high,
-                            int64_t values, const MaybeTensor& count) {
+                            const MaybeTensor& least, const MaybeTensor& zero_point, int64_t low,
+                            int64_t high, int64_t values, const MaybeTensor& count) {
     at::Tensor step = at::exp(log_step);
     if (sign) step.mul_(*sign);
     const CodeRange range{static_cast<int>(low), static_cast<int>(high)};
     const Grid grid = grid_of(step, zero_point.value_or(at::Tensor()), range);
-    context->save_for_backward({x, grid.step, grid.low, grid.high});
+    at::Tensor unit = step.abs();
+    if (least) unit = at::maximum(unit, *least);
+    context->save_for_backward({x, grid.step, grid.low, grid.high, unit});
     if (count) context->saved_data["count"] = *count;
     context->saved_data["learns_zero"] = zero_point && zero_point->requires_grad();
     // LSQ's Qp is the largest code above zero; with a zero point, all codes span the range.
@@ -81,14 +86,14 @@ class LearnedStep : public torch::autograd::Function<LearnedStep> {
       count[1].add_(x.numel());
     }
     const double scale = context->saved_data["scale"].toDouble();
-    torch::autograd::variable_list result(8);
+    torch::autograd::variable_list result(9);
     result[0] = g.x;
-    // d/d|s| has the sign of s, and so has s: one division serves both.
-    result[1] = at::div(g.step, step).mul_(scale);
+    // d/d|s| has the sign of s, and so has s: one product serves both.
+    result[1] = at::mul(g.step, step).div_(at::square(saved[4])).mul_(scale);
     // q = s (code - z) outside: dq/dz = -s. A change of z by 1 is to the range what a change of s
     // by itself is: over s^2, too.
     if (context->saved_data["learns_zero"].toBool()) {
-      result[3] = at::div(g.outside, step).mul_(-scale);
+      result[4] = at::div(g.outside, step).mul_(-scale);
     }
     return result;
   }
@@ -106,8 +111,11 @@ at::Tensor quantize_weight(const at::Tensor& weight, const at::Tensor& log_step,
                            const at::Tensor& sign, CodeRange range) {
   const at::Tensor dense = weight.to(at::kFloat).contiguous();
   const int64_t values = dense.numel() / log_step.numel();
-  return LearnedStep::apply(dense, log_step, maybe(sign), std::nullopt, range.low, range.high,
-                            values, std::nullopt)
+  // An eighth of what LSQ starts from.
+  const at::Tensor least =
+      dense.detach().view({log_step.numel(), values}).abs().mean(1).div_(4 * std::sqrt(range.high));
+  return LearnedStep::apply(dense, log_step, maybe(sign), least, std::nullopt, range.low,
+                            range.high, values, std::nullopt)
       .to(weight.scalar_type());
 }
 
@@ -117,8 +125,8 @@ at::Tensor quantize_activation(const at::Tensor& x, const at::Tensor& log_step,
   at::Tensor dense = x.to(at::kFloat);
   if (!dense.is_non_overlapping_and_dense()) dense = dense.contiguous();
   const int64_t values = dense.numel() / std::max<int64_t>(dense.size(0), 1);
-  return LearnedStep::apply(dense, log_step, std::nullopt, maybe(zero_point), range.low, range.high,
-                            values, maybe(count))
+  return LearnedStep::apply(dense, log_step, std::nullopt, std::nullopt, maybe(zero_point),
+                            range.low, range.high, values, maybe(count))
       .to(x.scalar_type());
 }
 

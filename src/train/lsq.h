@@ -25,6 +25,10 @@ using ClipCount = at::Tensor;
 // step of gradient descent changes s by the same share as it does in LSQ, where the relative change
 // of steps is kept about that of the weights. (dL/da itself is smaller by s^2, some 10^-4: with the
 // weights' learning rate nothing would move.) For Adam the two are the same.
+// A weight's step that falls far below its weights would get an ever larger gradient: descent from
+// scratch then drives steps of logits, which should be small at first, to 0. So below
+// s0 = mean |w| / (4 sqrt(high)), an eighth of what LSQ starts from, G is (dL/ds) s / (s0^2 sqrt(N
+// high)).
 
 // Weights [O, ...]: `log_step` [O]; `sign` [O] of 1 or -1, for channels whose codes are mirrored
 // because a negative factor is folded into them. Float32.

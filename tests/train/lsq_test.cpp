@@ -66,6 +66,19 @@ TEST(LearnedSteps, GradientsAreThoseOfThePaper) {
   EXPECT_NEAR(log_step.grad().item<double>(), of_s / (0.5 * std::sqrt(5.0 * 1)), 1e-5);
 }
 
+TEST(LearnedSteps, FarBelowTheWeightsTheGradientFallsWithTheStep) {
+  const at::Tensor x = floats({1, 4}, {-4, 4, 2, -2});  // s0 = 3 / 4
+  const auto gradient = [&](float step) {
+    const at::Tensor log_step = log_of({step});
+    quantize_weight(x, log_step, {}, {-2, 1}).mul(floats({1, 4}, {1, 2, 3, 4})).sum().backward();
+    return log_step.grad().item<double>();
+  };
+  // All weights are outside: dL/ds = -2 + 2 + 3 - 8.
+  EXPECT_NEAR(gradient(0.8F), -5 / (0.8 * 2), 1e-5);
+  EXPECT_NEAR(gradient(0.01F), -5 * 0.01 / (0.75 * 0.75 * 2), 1e-6);
+  EXPECT_NEAR(gradient(1e-30F), 0, 1e-6);
+}
+
 TEST(LearnedSteps, OutsideTheRangeGradientsAreFiniteDifferences) {
   const at::Tensor x = floats({1, 4}, {-9, -7, 8, 30});
   const at::Tensor weights = floats({1, 4}, {0.3F, -2, 1, 0.7F});
