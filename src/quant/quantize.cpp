@@ -20,6 +20,14 @@ MethodList method_chain(const std::string& list) {
   return methods;
 }
 
+bool has_coarse_inputs(const graph::Graph& inference, const QuantizationConfig& config) {
+  const std::vector<std::string> convs = graph::conv_names(inference);
+  return std::any_of(convs.begin(), convs.end(), [&](const std::string& conv) {
+    const LayerSettings settings = settings_for(config, conv);
+    return quantizes_input(settings) && settings.activation_bits < kFineInputBits;
+  });
+}
+
 graph::Graph without_quantizers(graph::Graph graph) {
   graph.quantization.clear();
   return graph;
@@ -45,10 +53,13 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
                             CalibrationData& images, const QuantizeOptions& options,
                             Progress& progress) {
   check_rules(given, graph::conv_names(inference));
-  const RangeChoiceOptions choice{.calibration = options.calibration, .seed = options.seed};
-  ConvRanges ranges = choose_conv_ranges(inference, given, images, choice, progress);
+  ConvRanges ranges{.config = given, .seen = {}};
   const std::string method = resolve_method(given);
-  ranges.config.method = method;
+  const auto choose = [&](const graph::Graph& graph) {
+    const RangeChoiceOptions choice{.calibration = options.calibration, .seed = options.seed};
+    ranges = choose_conv_ranges(graph, given, images, choice, progress);
+    ranges.config.method = method;
+  };
   const auto calibrate = [&](graph::Graph& graph) {
     if (ranges.seen.empty()) {
       return calibrate_activations(graph, ranges.config, images, options.calibration, progress);
@@ -67,22 +78,23 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
     // Methods that go on from here bring the layers close to the float model: its ranges, not those
     // behind weights rounded to nearest, are what they should work with. Inputs that stay as good
     // as float are float meanwhile: fitted to their rounding as well, weights come out worse.
-    graph::Graph floats = inference;
-    calibrate(floats);
-    for (const auto& [conv, annotation] : floats.quantization) {
-      const bool is_coarse = annotation.input && annotation.input->bits < kFineInputBits;
-      result.graph.quantization[conv].input =
-          is_coarse ? annotation.input : std::optional<graph::Quantizer>();
+    if (has_coarse_inputs(inference, given)) {
+      choose(inference);
+      graph::Graph floats = inference;
+      calibrate(floats);
+      for (const auto& [conv, annotation] : floats.quantization) {
+        const bool is_coarse = annotation.input && annotation.input->bits < kFineInputBits;
+        if (is_coarse) result.graph.quantization[conv].input = annotation.input;
+      }
     }
     const size_t first = options.state == nullptr ? 0 : options.state->resume(result.graph);
     for (size_t i = std::max<size_t>(first, 1); i < methods.size(); ++i) {
       if (options.state != nullptr) options.state->set_place(i);
       methods[i]->apply(result.graph, context);
     }
-    // What they have changed inside of modules has ranges of its own.
-    ranges = choose_conv_ranges(without_quantizers(result.graph), given, images, choice, progress);
-    ranges.config.method = method;
   }
+  // What methods have changed inside of modules has ranges of its own.
+  choose(without_quantizers(result.graph));
   graph::Graph calibrated = result.graph;
   const ActivationStatistics seen = calibrate(calibrated);
   for (auto& [conv, annotation] : calibrated.quantization) {
