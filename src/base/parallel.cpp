@@ -5,17 +5,36 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <fstream>
+#include <iterator>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "base/cpu_quota.h"
+
 namespace yoloquant {
 
-int default_threads() {
+namespace {
+
+int allowed_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  int cpus = sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+  std::ifstream file("/proc/self/cgroup");
+  const std::string groups{std::istreambuf_iterator<char>(file), {}};
+  for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/cpu"}) {
+    if (const int quota = cpu_quota(groups, root); quota > 0) cpus = std::min(cpus, quota);
+  }
+  return cpus;
+}
+
+}  // namespace
+
+int default_threads() {
+  static const int cpus = allowed_cpus();
+  return cpus;
 }
 
 void parallel_for(size_t count, int threads, const std::function<void(size_t)>& body) {

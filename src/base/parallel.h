@@ -5,7 +5,8 @@
 
 namespace yoloquant {
 
-// Number of threads to use when the user did not say: the CPUs this process may run on.
+// Number of threads to use when the user did not say: the CPUs this process may run on, or what its
+// control group's quota is worth (cpu_quota.h) where that is less.
 int default_threads();
 
 // Calls body(i) once for each i in [0, count), on up to `threads` threads (<= 0:
