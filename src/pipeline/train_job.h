@@ -55,6 +55,7 @@ class TrainJob {
   bool train_epoch();
   void finish_epoch(bool finite);
   bool judge(bool finite, const std::optional<Validation>& validation);
+  void report_suspicions(const std::vector<std::string>& warnings);
   void roll_back(const std::string& diagnosis);
   std::optional<Validation> validate_epoch();
   std::optional<double> validate_weights();

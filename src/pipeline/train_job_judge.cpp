@@ -86,6 +86,19 @@ void TrainJob::draw(const Validation& validation) const {
   data::write_image(file("val_batch0_pred.jpg"), data::draw_grid(validation.tiles));
 }
 
+// All into the database, a few into the log: from scratch many layers come at once.
+void TrainJob::report_suspicions(const std::vector<std::string>& warnings) {
+  constexpr size_t kShown = 5;
+  for (size_t i = 0; i < warnings.size(); ++i) {
+    note("suspicion", warnings[i]);
+    if (i < kShown) events_.warning(warnings[i]);
+  }
+  if (warnings.size() > kShown) {
+    events_.warning(fmt::format("and {} more layers: see the table `events` of stats.sqlite",
+                                warnings.size() - kShown));
+  }
+}
+
 // Whether training goes on from here. Otherwise the last good state is back, or an Error thrown.
 bool TrainJob::judge(bool finite, const std::optional<Validation>& validation) {
   train::EpochHealth health;
@@ -102,11 +115,7 @@ bool TrainJob::judge(bool finite, const std::optional<Validation>& validation) {
   if (health.weights_map) {
     info(fmt::format("  mAP50-95 of the weights without averaging {:.4f}", *health.weights_map));
   }
-  for (const std::string& warning : decision.warnings) {
-    if (!writes()) continue;
-    events_.warning(warning);
-    note("suspicion", warning);
-  }
+  if (writes()) report_suspicions(decision.warnings);
   if (decision.verdict == train::Verdict::kGoOn) return true;
   if (decision.verdict == train::Verdict::kRollBack) {
     roll_back(decision.diagnosis);

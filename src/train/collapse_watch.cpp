@@ -131,9 +131,7 @@ WatchDecision CollapseWatch::look(const EpochHealth& health) {
       const LayerStatistics* found = find(first_, layer.conv);
       const LayerStatistics first = found != nullptr ? *found : LayerStatistics{};
       const std::string now = suspicious(first, layer);
-      const LayerStatistics* before = find(good_, layer.conv);
-      const bool known = before != nullptr && !suspicious(first, *before).empty();
-      if (!now.empty() && !known) {
+      if (!now.empty() && warned_.insert(layer.conv).second) {
         decision.warnings.push_back(fmt::format("{}: {}", layer.conv, now));
       }
     }
@@ -194,6 +192,7 @@ nlohmann::json CollapseWatch::state() const {
   json["good_epoch"] = good_epoch_ ? nlohmann::json(*good_epoch_) : nlohmann::json();
   json["first_layers"] = layers_json(first_);
   json["good_layers"] = layers_json(good_);
+  json["warned"] = warned_;
   return json;
 }
 
@@ -208,6 +207,7 @@ void CollapseWatch::restore(const nlohmann::json& state) {
     }
     read.first_ = layers_from(state.at("first_layers"));
     read.good_ = layers_from(state.at("good_layers"));
+    read.warned_ = state.at("warned").get<std::set<std::string>>();
     if (read.rollbacks_ < 0 || !(read.rate_factor_ > 0 && read.rate_factor_ <= 1)) {
       fail("counts out of range");
     }

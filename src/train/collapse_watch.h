@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,7 @@ struct WatchDecision {
   Verdict verdict = Verdict::kGoOn;
   bool is_good = false;               // this epoch's state is one to come back to
   std::string diagnosis;              // one line; "" when all is well
-  std::vector<std::string> warnings;  // lines on layers that have become suspicious
+  std::vector<std::string> warnings;  // lines on layers that are suspicious for the first time
 };
 
 // Sees training collapse and says what to do about it. An epoch is good when its losses are finite
@@ -61,8 +62,8 @@ class CollapseWatch {
   std::optional<double> best_map() const { return best_; }
 
   // For checkpoints: {"best", "rollbacks", "rate_factor", "good_epoch", "first_layers",
-  // "good_layers"}. `restore` throws Error for anything else. Rollbacks are not rolled back: after
-  // one, go on with this object.
+  // "good_layers", "warned"}. `restore` throws Error for anything else. Rollbacks are not rolled
+  // back: after one, go on with this object.
   nlohmann::json state() const;
   void restore(const nlohmann::json& state);
 
@@ -77,6 +78,7 @@ class CollapseWatch {
   std::optional<int64_t> good_epoch_;
   std::vector<LayerStatistics> first_;  // of the first good epoch
   std::vector<LayerStatistics> good_;   // of the last good epoch
+  std::set<std::string> warned_;        // convs
 };
 
 }  // namespace yoloquant::train

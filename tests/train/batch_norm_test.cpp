@@ -58,7 +58,8 @@ Result differentiate(const Inputs& inputs, at::ScalarType type, const Function& 
 
 Result own(const Inputs& inputs, NormMode mode, NormActivation activation) {
   return differentiate(
-      inputs, at::kFloat, [&](auto x, auto weight, auto bias, auto mean, auto var) {
+      inputs, at::kFloat,
+      [&](const auto& x, const auto& weight, const auto& bias, const auto& mean, const auto& var) {
         return batch_norm(
             x, kNorm,
             {.weight = weight, .bias = bias, .running_mean = mean, .running_var = var, .value = {}},
@@ -69,7 +70,8 @@ Result own(const Inputs& inputs, NormMode mode, NormActivation activation) {
 // LibTorch's in float64.
 Result reference(const Inputs& inputs, NormMode mode, NormActivation activation) {
   return differentiate(
-      inputs, at::kDouble, [&](auto x, auto weight, auto bias, auto mean, auto var) {
+      inputs, at::kDouble,
+      [&](const auto& x, const auto& weight, const auto& bias, const auto& mean, const auto& var) {
         const at::Tensor y = at::batch_norm(x, weight, bias, mean, var, mode == NormMode::kTraining,
                                             kNorm.momentum, kNorm.eps, false);
         return activation == NormActivation::kSilu ? at::silu(y) : y;

@@ -98,6 +98,10 @@ TEST(CollapseWatch, WarnsOnceOfALayer) {
   EXPECT_THAT(watch.look(epoch(1, 0.2, {layer("a", 0.2)})).warnings,
               ElementsAre("a: oscillation 0.2"));
   EXPECT_THAT(watch.look(epoch(2, 0.2, {layer("a", 0.3)})).warnings, IsEmpty());
+  EXPECT_THAT(watch.look(epoch(3, 0.2, {layer("a", 0.01)})).warnings, IsEmpty());
+  CollapseWatch resumed({});
+  resumed.restore(watch.state());
+  EXPECT_THAT(resumed.look(epoch(4, 0.2, {layer("a", 0.4)})).warnings, IsEmpty());
 }
 
 TEST(CollapseWatch, WhatAModelHasBeforeTrainingIsNoWarning) {
