@@ -53,10 +53,6 @@ class Norm : public torch::autograd::Function<Norm> {
   }
 };
 
-void move_running(const Tensor& running, const Tensor& target, double momentum) {
-  if (running.defined()) running.detach().mul_(1 - momentum).add_(target, momentum);
-}
-
 // Moments of a batch, towards which the running ones move.
 ChannelMoments batch_moments(const Tensor& x, const graph::BatchNorm& norm,
                              const exec::NodeParameters& p) {
@@ -73,6 +69,10 @@ ChannelMoments batch_moments(const Tensor& x, const graph::BatchNorm& norm,
 }
 
 }  // namespace
+
+void move_running(const Tensor& running, const Tensor& target, double momentum) {
+  if (running.defined()) running.detach().mul_(1 - momentum).add_(target, momentum);
+}
 
 at::Tensor batch_norm(const at::Tensor& x, const graph::BatchNorm& norm,
                       const exec::NodeParameters& p, NormMode mode, NormActivation activation) {

@@ -26,4 +26,7 @@ at::Tensor batch_norm(const at::Tensor& x, const graph::BatchNorm& norm,
                       const exec::NodeParameters& parameters, NormMode mode,
                       NormActivation activation);
 
+// running = (1 - momentum) running + momentum target; nothing when `running` is undefined.
+void move_running(const at::Tensor& running, const at::Tensor& target, double momentum);
+
 }  // namespace yoloquant::train

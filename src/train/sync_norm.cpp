@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "train/batch_norm.h"
 
 namespace yoloquant::train {
 
@@ -92,10 +93,6 @@ class SynchronizedNorm : public torch::autograd::Function<SynchronizedNorm> {
     return {d_input, d_weight, d_bias, Tensor(), Tensor(), Tensor()};
   }
 };
-
-void move_running(const Tensor& running, const Tensor& target, double momentum) {
-  if (running.defined()) running.detach().mul_(1 - momentum).add_(target, momentum);
-}
 
 }  // namespace
 
