@@ -18,7 +18,9 @@ void QatArguments::declare(Options& o) {
   o.add("teacher", &settings.teacher,
         "checkpoint of that float model (the model itself when not given)")
       .completes(Completion::kModels);
-  o.add("step-rate", &qat.step_rate, "learning rate of step sizes, as a part of the weights'")
+  o.add("step-rate", &step_rate,
+        "learning rate of step sizes, times the weights'; 0: 1, or 10 where AdamW trains from "
+        "scratch")
       .at_least(0);
   o.add("learn-zero-points", &qat.learn_zero_points, "zero points of activations too (LSQ+)");
   o.add("lsq-start", &lsq_start, "steps of weights start as in LSQ, not at the least error");
@@ -46,6 +48,7 @@ void QatArguments::declare(Options& o) {
 
 pipeline::QatSettings QatArguments::get() const {
   pipeline::QatSettings result = settings;
+  if (step_rate > 0) result.options.step_rate = step_rate;
   if (lsq_start) result.options.weight_steps = train::StepStart::kLsq;
   for (size_t i = 0; i < progressive.size(); ++i) {
     const std::string& text = progressive[i];

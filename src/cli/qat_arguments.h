@@ -14,6 +14,7 @@ struct QatArguments {
   pipeline::QatSettings settings;
   std::vector<std::string> progressive;  // bits
   bool lsq_start = false;
+  double step_rate = 0;  // 0: by what trains
 
   void declare(Options& options);
   // All but scheme, rules and start. Throws Error (usage).
