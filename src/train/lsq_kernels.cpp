@@ -60,7 +60,8 @@ YOLOQUANT_SIMD void gradient_run(const float* x, const float* gradient, float* o
     out[i] = g - past;
     of_step[lane] += g * rounded - (g - past) * code;
     outside[lane] += past;
-    clipped[lane] += inside ? 0.0F : 1.0F;
+    const float beyond = v > code ? v - code : code - v;
+    clipped[lane] += beyond > 0.5F ? 1.0F : 0.0F;
   };
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
@@ -178,7 +179,7 @@ GridGradients quantize_rows_backward_by_operators(const at::Tensor& x, const at:
   const at::Tensor slope = at::sub(at::round(code), at::mul(code, inside));
   result.step = sum_rows(at::mul(gradient, slope), rows);
   result.outside = sum_rows(past, rows);
-  result.clipped = inside.logical_not().sum().to(at::kDouble).view({1});
+  result.clipped = at::sub(v, code).abs_().gt_(0.5).sum().to(at::kDouble).view({1});
   return result;
 }
 

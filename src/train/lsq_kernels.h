@@ -16,7 +16,7 @@ struct GridGradients {
   at::Tensor x;
   at::Tensor step;     // [rows]: sum over the row
   at::Tensor outside;  // [rows]: sum of the gradients of values outside the range
-  at::Tensor clipped;  // [1] float64: values outside the range
+  at::Tensor clipped;  // [1] float64: values more than half a step outside the range
 };
 
 // x float32, dense; its memory is [rows, x.numel() / rows].

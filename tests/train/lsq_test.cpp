@@ -160,11 +160,11 @@ TEST(LearnedSteps, LayoutAndTypeDoNotMatter) {
 }
 
 TEST(LearnedSteps, CountClippedValues) {
-  const at::Tensor x = floats({1, 5}, {-1, 0, 1, 2, 30}).requires_grad_(true);
+  const at::Tensor x = floats({1, 7}, {-1, 0, 1, 2, 30, 1.54F, -0.04F}).requires_grad_(true);
   const ClipCount count = floats({2}, {0, 0}).to(at::kDouble);
   quantize_activation(x, log_of({0.1F}), floats({1}, {0}), {0, 15}, count).sum().backward();
-  EXPECT_EQ(count[0].item<double>(), 3);  // -1, 2 and 30
-  EXPECT_EQ(count[1].item<double>(), 5);
+  EXPECT_EQ(count[0].item<double>(), 3);  // -1, 2 and 30; the last two are within half a step
+  EXPECT_EQ(count[1].item<double>(), 7);
 }
 
 class Kernels : public testing::Test {
