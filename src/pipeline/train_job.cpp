@@ -364,6 +364,10 @@ void TrainJob::store_best(graph::Graph& annotated) {
   train::TrainerState state;
   TrainPosition best;
   read_train_checkpoint(weights(kBest), state, best);
+  if (state.iteration == 0) {
+    info("no epoch was better than the start: the post-training result is kept as it is");
+    return;
+  }
   trainer_.load(state);
   const train::Trainer::Averaged averaged(trainer_);
   qat_->store(annotated);

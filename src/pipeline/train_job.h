@@ -28,7 +28,8 @@ class TrainJob {
 
   TrainResult run();
 
-  // After run: writes the best state into an annotated inference graph of the model.
+  // After run: writes the best state into an annotated inference graph of the model, the
+  // quantizers' start. Where the start is the best, that graph stays as it is.
   void store_best(graph::Graph& annotated);
 
  private:
