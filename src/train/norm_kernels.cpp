@@ -29,9 +29,12 @@ class Lines {
         in_block_(std::max<int64_t>(1, kBlock / (joined_ * channels_)) * joined_) {}
 
   int64_t channels() const { return channels_; }
-  int64_t pixels() const { return pixels_; }
   int64_t width() const { return joined_ * channels_; }
   int64_t blocks() const { return (pixels_ + in_block_ - 1) / in_block_; }
+  int64_t first_of(int64_t block) const { return block * in_block_ * channels_; }  // value
+  int64_t pixels_of(int64_t block) const {
+    return std::min(in_block_, pixels_ - block * in_block_);
+  }
 
   std::vector<float> repeated(const at::Tensor& by_channel) const {
     const at::Tensor dense = by_channel.contiguous();
@@ -41,22 +44,16 @@ class Lines {
     return line;
   }
 
-  struct Block {
-    int64_t index;
-    int64_t pixels;
-  };
   // body(block, first value, lines, their length): once or twice a block, for the last pixels may
-  // fill no line. Blocks of a call run one after the other on a thread.
-  using Body = std::function<void(const Block&, int64_t, int64_t, int64_t)>;
+  // fill no line. Calls for a block run one after the other on a thread.
+  using Body = std::function<void(int64_t, int64_t, int64_t, int64_t)>;
   void for_each(const Body& body) const {
     exec::parallel_for(blocks(), 2, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
-        const int64_t from = b * in_block_;
-        const Block block{b, std::min(in_block_, pixels_ - from)};
-        const int64_t lines = block.pixels / joined_;
-        const int64_t rest = block.pixels % joined_;
-        if (lines > 0) body(block, from * channels_, lines, width());
-        if (rest > 0) body(block, (from + lines * joined_) * channels_, 1, rest * channels_);
+        const int64_t lines = pixels_of(b) / joined_;
+        const int64_t rest = pixels_of(b) % joined_;
+        if (lines > 0) body(b, first_of(b), lines, width());
+        if (rest > 0) body(b, first_of(b) + lines * width(), 1, rest * channels_);
       }
     });
   }
@@ -183,15 +180,13 @@ ChannelMoments channel_moments(const at::Tensor& x) {
   BlockSums sums(lines);
   // Each block subtracts its first pixel.
   std::vector<float> shifts(static_cast<size_t>(lines.blocks() * lines.width()));
-  std::vector<int64_t> counts(static_cast<size_t>(lines.blocks()), 0);
-  lines.for_each([&](const Lines::Block& block, int64_t first, int64_t count, int64_t width) {
-    float* shift = shifts.data() + (block.index * lines.width());
-    int64_t& seen = counts[static_cast<size_t>(block.index)];
-    if (seen == 0) {
-      for (int64_t i = 0; i < lines.width(); ++i) shift[i] = in[first + (i % channels)];
-    }
-    seen = block.pixels;
-    add_moments(in + first, count, width, shift, sums.first(block.index), sums.second(block.index));
+  for (size_t i = 0; i < shifts.size(); ++i) {
+    const auto place = static_cast<int64_t>(i);
+    shifts[i] = in[lines.first_of(place / lines.width()) + place % lines.width() % channels];
+  }
+  lines.for_each([&](int64_t block, int64_t first, int64_t count, int64_t width) {
+    add_moments(in + first, count, width, shifts.data() + (block * lines.width()),
+                sums.first(block), sums.second(block));
   });
   ChannelMoments result{by_channel(lines, x), by_channel(lines, x)};
   auto* means = result.mean.mutable_data_ptr<float>();
@@ -201,7 +196,7 @@ ChannelMoments channel_moments(const at::Tensor& x) {
     double mean = 0;
     double squares = 0;  // of differences from the mean
     for (int64_t b = 0; b < lines.blocks(); ++b) {
-      const auto n = static_cast<double>(counts[static_cast<size_t>(b)]);
+      const auto n = static_cast<double>(lines.pixels_of(b));
       const double sum = sums.first(b, c);
       const double own = shifts[static_cast<size_t>((b * lines.width()) + c)] + (sum / n);
       const double away = own - mean;
@@ -223,7 +218,7 @@ at::Tensor scale_channels(const at::Tensor& x, const ChannelScales& scales,
   const auto* in = x.const_data_ptr<float>();
   auto* out = result.mutable_data_ptr<float>();
   const auto pass = activation == NormActivation::kSilu ? scale_lines_silu : scale_lines;
-  lines.for_each([&](const Lines::Block&, int64_t first, int64_t count, int64_t width) {
+  lines.for_each([&](int64_t, int64_t first, int64_t count, int64_t width) {
     pass(in + first, out + first, count, width, line.mean.data(), line.scale.data(),
          line.offset.data());
   });
@@ -239,15 +234,15 @@ ScaleGradients scale_channels_backward(const at::Tensor& x, const at::Tensor& gr
   const auto* g = gradient.const_data_ptr<float>();
   auto* out = result.z.mutable_data_ptr<float>();
   BlockSums sums(lines);
-  lines.for_each([&](const Lines::Block& block, int64_t first, int64_t count, int64_t width) {
+  lines.for_each([&](int64_t block, int64_t first, int64_t count, int64_t width) {
     if (activation == NormActivation::kSilu) {
       silu_gradient(in + first, g + first, out + first, count, width, line.mean.data(),
                     line.scale.data(), line.offset.data());
     } else {
       std::copy_n(g + first, count * width, out + first);
     }
-    add_products(in + first, out + first, count, width, line.mean.data(), sums.first(block.index),
-                 sums.second(block.index));
+    add_products(in + first, out + first, count, width, line.mean.data(), sums.first(block),
+                 sums.second(block));
   });
   auto* sum = result.sum.mutable_data_ptr<float>();
   auto* centered = result.centered.mutable_data_ptr<float>();
@@ -272,7 +267,7 @@ void center_gradient(at::Tensor& z, const at::Tensor& x, const ChannelScales& sc
   const std::vector<float> slopes = lines.repeated(b);
   const auto* in = x.const_data_ptr<float>();
   auto* out = z.mutable_data_ptr<float>();
-  lines.for_each([&](const Lines::Block&, int64_t first, int64_t count, int64_t width) {
+  lines.for_each([&](int64_t, int64_t first, int64_t count, int64_t width) {
     center_lines(in + first, out + first, count, width, line.scale.data(), constants.data(),
                  slopes.data(), line.mean.data());
   });
