@@ -84,7 +84,8 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
     since_save = Budget();
   };
   try {
-    walk_pairs(context.reference, annotated, context.images, {.images = options.images, .batch = 8},
+    walk_pairs(context.reference, annotated, context.images,
+               {.images = options.images, .batch = 8, .memory = options.memory},
                [&](const PairedInput& input) {
                  if (done >= resumed) {
                    with_context(input.node.name, [&] { rounding.fit(input); });

@@ -19,6 +19,7 @@ class Gptq : public Method {
 struct GptqOptions {
   FitOptions fit;
   int64_t images = 48;
+  int64_t memory = int64_t{320} << 20;  // of the values of these images, see walk_pairs
   // Convs before a SiLU with no more weights per output channel than this are fitted to their
   // activations (fit_activation), the others to their outputs.
   int64_t activation_limit = 0;

@@ -66,17 +66,21 @@ class Side {
     return rounded ? quantized_input(x, *annotation->second.input) : x;
   }
 
-  void run(const graph::Node& node, size_t batches) {
+  // Batch by batch frees the values `last_used`, so that inputs and outputs are never both there
+  // for all images.
+  void run(const graph::Node& node, size_t batches, const std::vector<graph::ValueId>& last_used) {
     const exec::NodeParameters parameters = quantized_parameters(*graph_, node);
     for (const graph::ValueId output : node.outputs) values_[output].resize(batches);
     for (size_t b = 0; b < batches; ++b) {
       std::vector<at::Tensor> inputs;
       for (size_t i = 0; i < node.inputs.size(); ++i) inputs.push_back(input(node, i, b));
+      for (const graph::ValueId value : last_used) values_[value][b] = at::Tensor();
       const std::vector<at::Tensor> outputs = exec::apply(node, parameters, inputs);
       for (size_t k = 0; k < outputs.size(); ++k) {
         values_[node.outputs[k]][b] = outputs[k].to(c10::ScalarType::Half);
       }
     }
+    for (const graph::ValueId value : last_used) free(value);
   }
 
   void free(graph::ValueId value) { values_[value] = {}; }
@@ -108,7 +112,19 @@ Batches load(CalibrationData& images, int64_t first, int64_t last, int batch) {
   return batches;
 }
 
-// Bytes that both sides hold per image while each node runs.
+// Inputs of node `i` that no later node reads.
+std::vector<graph::ValueId> last_used_by(const graph::Graph& graph,
+                                         const std::vector<std::vector<int>>& consumers, size_t i) {
+  std::vector<graph::ValueId> inputs = graph.nodes[i].inputs;
+  std::ranges::sort(inputs);
+  inputs.erase(std::ranges::unique(inputs).begin(), inputs.end());
+  std::erase_if(
+      inputs, [&](graph::ValueId value) { return consumers[value].back() != static_cast<int>(i); });
+  return inputs;
+}
+
+// Bytes that both sides hold per image while each node runs: what was there before it, or what is
+// there after it.
 std::vector<int64_t> live_bytes(const graph::Graph& graph) {
   const std::vector<std::vector<int>> consumers = graph.consumers();
   const auto bytes = [&](graph::ValueId value) {
@@ -121,14 +137,10 @@ std::vector<int64_t> live_bytes(const graph::Graph& graph) {
   for (const graph::ValueId value : graph.inputs) live += bytes(value);
   std::vector<int64_t> result;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const int64_t before = live;
     for (const graph::ValueId value : graph.nodes[i].outputs) live += bytes(value);
-    result.push_back(live);
-    std::vector<graph::ValueId> inputs = graph.nodes[i].inputs;
-    std::ranges::sort(inputs);
-    inputs.erase(std::ranges::unique(inputs).begin(), inputs.end());
-    for (const graph::ValueId value : inputs) {
-      if (consumers[value].back() == static_cast<int>(i)) live -= bytes(value);
-    }
+    for (const graph::ValueId value : last_used_by(graph, consumers, i)) live -= bytes(value);
+    result.push_back(std::max(before, live));
   }
   return result;
 }
@@ -156,13 +168,9 @@ class Pair {
   }
 
   void run(size_t node) {
-    fp_.run(annotated_.nodes[node], batches_);
-    q_.run(annotated_.nodes[node], batches_);
-    for (const graph::ValueId value : annotated_.nodes[node].inputs) {
-      if (consumers_[value].back() != static_cast<int>(node)) continue;
-      fp_.free(value);
-      q_.free(value);
-    }
+    const std::vector<graph::ValueId> done = last_used_by(annotated_, consumers_, node);
+    fp_.run(annotated_.nodes[node], batches_, done);
+    q_.run(annotated_.nodes[node], batches_, done);
   }
 
   PairedInput input(const graph::Node& node, int64_t images) const {
@@ -223,27 +231,22 @@ void walk_blocks(const graph::Graph& reference, const graph::Graph& annotated,
   Side q(annotated, batches);
   batches.clear();
   const std::vector<std::vector<int>> consumers = annotated.consumers();
-  // Frees inputs of node `i` that nothing reads any more; those made before `first` are kept.
+  // Values made before `first` are kept, and the graph's outputs.
   const std::vector<int> producers = annotated.producers();
-  const auto free_inputs = [&](Side& side, size_t i, size_t first) {
-    for (const graph::ValueId value : annotated.nodes[i].inputs) {
-      const bool inside = producers[value] >= static_cast<int>(first);
-      const bool output = std::ranges::find(annotated.outputs, value) != annotated.outputs.end();
-      if (inside && !output && consumers[value].back() == static_cast<int>(i)) side.free(value);
-    }
+  const auto run = [&](Side& side, size_t i, size_t first) {
+    std::vector<graph::ValueId> done = last_used_by(annotated, consumers, i);
+    std::erase_if(done, [&](graph::ValueId value) {
+      return producers[value] < static_cast<int>(first) ||
+             std::ranges::find(annotated.outputs, value) != annotated.outputs.end();
+    });
+    side.run(annotated.nodes[i], loaded, done);
   };
   for (const Block& block : blocks) {
-    for (size_t i = block.first; i < block.last; ++i) {
-      fp.run(annotated.nodes[i], loaded);
-      free_inputs(fp, i, block.first);
-    }
+    for (size_t i = block.first; i < block.last; ++i) run(fp, i, block.first);
     const bool go_on =
         visit({block, fp.get(block.inputs), q.get(block.inputs), fp.get(block.outputs)});
     if (!go_on) return;
-    for (size_t i = block.first; i < block.last; ++i) {
-      q.run(annotated.nodes[i], loaded);
-      free_inputs(q, i, block.first);
-    }
+    for (size_t i = block.first; i < block.last; ++i) run(q, i, block.first);
     for (const graph::ValueId value : block.inputs) {
       if (consumers[value].back() < static_cast<int>(block.last)) {
         fp.free(value);

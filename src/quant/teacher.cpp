@@ -236,14 +236,18 @@ class Tuning {
 
 }  // namespace
 
+// What gradients without a direction move a latent weight by grows with the root of the steps. The
+// rates of longer schedules are lower by as much: such weights keep the codes that they came with.
 TeacherOptions teacher_options(Effort effort) {
   TeacherOptions options;
   if (effort == Effort::kNormal) {
     options.steps = 2800;
+    options.latent_rate = 5e-3;
     options.checks = 10;
   }
   if (effort == Effort::kMax) {
     options.steps = 16000;
+    options.latent_rate = 2.2e-3;
     options.checks = 40;
   }
   return options;
