@@ -195,6 +195,20 @@ graph::Graph before_selection(const graph::Graph& graph) {
 Verification verify_quantized(const graph::Graph& annotated, const graph::Graph& reference,
                               const std::filesystem::path& file, const std::vector<Tensor>& images,
                               const VerifyOptions& options) {
+  Verification result;
+  if (!options.float16 && !images.empty()) {
+    const ConvDifference convs = compare_convs(annotated, file, images[0], options);
+    result.convs = convs.convs;
+    result.worst_conv = convs.worst;
+    result.worst_conv_name = convs.name;
+    result.bound_conv = kConvBound;
+    if (!(convs.worst <= kConvBound)) {
+      fail(
+          "ONNX Runtime does not compute conv {} as quantized: relative difference {:.2g} (allowed "
+          "{:.2g}); the file was not kept",
+          convs.name, convs.worst, kConvBound);
+    }
+  }
   const graph::Graph compared = before_selection(annotated);
   const bool is_cut =
       compared.outputs.size() != 1 || compared.nodes.size() != annotated.nodes.size();
@@ -217,20 +231,6 @@ Verification verify_quantized(const graph::Graph& annotated, const graph::Graph&
   DifferenceSum with_optimizations;
   DifferenceSum without_optimizations;
   DifferenceSum quantization;
-  Verification result;
-  if (!options.float16 && !images.empty()) {
-    const ConvDifference convs = compare_convs(annotated, file, images[0], options);
-    result.convs = convs.convs;
-    result.worst_conv = convs.worst;
-    result.worst_conv_name = convs.name;
-    result.bound_conv = kConvBound;
-    if (!(convs.worst <= kConvBound)) {
-      fail(
-          "ONNX Runtime does not compute conv {} as quantized: relative difference {:.2g} (allowed "
-          "{:.2g}); the file was not kept",
-          convs.name, convs.worst, kConvBound);
-    }
-  }
   for (const Tensor& image : images) {
     const std::vector<Tensor> simulated = simulator.run(std::vector<Tensor>{image});
     const std::vector<Tensor> wanted = original.run(std::vector<Tensor>{image});

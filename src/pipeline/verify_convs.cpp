@@ -15,7 +15,7 @@ namespace {
 
 // Bytes of conv inputs and outputs that are held at a time, about: each portion is another run of
 // the model.
-constexpr int64_t kPortionBytes = int64_t{256} << 20;
+constexpr int64_t kPortionBytes = int64_t{64} << 20;
 
 const std::string& value_name(const graph::Graph& graph, graph::ValueId id) {
   return graph.values.at(static_cast<size_t>(id)).name;
