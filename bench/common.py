@@ -46,18 +46,19 @@ class Failed(SystemExit):
 
 
 def measure(command, threads):
-    """Runs a command alone: wall seconds, CPU seconds and peak MiB, its children included."""
+    """Runs a command alone: wall seconds, CPU seconds and peak MiB, its children included, and what it printed."""
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
     begin = time.monotonic()
     with tempfile.TemporaryFile(mode="w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            log.seek(0)
-            raise Failed("failed: " + command[0] + "\n" + log.read()[-2000:])
+        log.seek(0)
+        output = log.read()
+    if process.returncode != 0:
+        raise Failed("failed: " + command[0] + "\n" + output[-2000:])
     return dict(wall=time.monotonic() - begin, cpu=usage.ru_utime + usage.ru_stime,
-                mib=usage.ru_maxrss / 1024)
+                mib=usage.ru_maxrss / 1024, output=output)
 
 
 def image_paths(place, count):

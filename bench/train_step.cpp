@@ -6,7 +6,6 @@
 #include <ATen/ops/floor_divide.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
-#include <sys/resource.h>
 
 #include <chrono>
 #include <cstdio>
@@ -60,9 +59,6 @@ void run(const char* definition, int64_t side, int64_t batch, int steps) {
                 static_cast<double>(batch) / seconds(start, last), seconds(start, middle),
                 seconds(middle, end), seconds(end, last), loss.total.item<double>());
   }
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  std::printf("peak memory %.2f GiB\n", static_cast<double>(usage.ru_maxrss) / (1 << 20));
 }
 
 }  // namespace

@@ -14,10 +14,11 @@ PYTHON has torch and ultralytics (8.4 has YOLOv10). Without it only ours is meas
 import argparse
 import os
 import statistics
-import subprocess
+
+from common import measure
 
 PEER = """
-import resource, sys, time
+import sys, time
 import torch
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
@@ -45,17 +46,7 @@ for step in range(steps + 1):
     ema.update(model)
     if step:
         print("%.3f images/s" % (batch / (time.perf_counter() - start)))
-print("peak memory %.3f GiB" % (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20))
 """
-
-
-def images_per_second(command, threads):
-    """Images/s of each step, and GiB, of one process."""
-    output = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE,
-                            env=dict(os.environ, OMP_NUM_THREADS=str(threads))).stdout
-    lines = output.splitlines()
-    return ([float(line.split()[0]) for line in lines if "images/s" in line],
-            next(float(line.split()[2]) for line in lines if line.startswith("peak memory")))
 
 
 def main():
@@ -76,9 +67,9 @@ def main():
     speeds, memory = {name: [] for name in sides}, {name: 0 for name in sides}
     for _ in range(args.rounds):
         for name, command in sides.items():
-            of_steps, gib = images_per_second(command, args.threads)
-            speeds[name] += of_steps
-            memory[name] = max(memory[name], gib)
+            run = measure(command, args.threads)
+            speeds[name] += [float(line.split()[0]) for line in run["output"].splitlines() if "images/s" in line]
+            memory[name] = max(memory[name], run["mib"] / 1024)
     print("%s, %d px, batch %d, %d threads, %d steps each" % (
         args.definition, args.side, args.batch, args.threads, args.steps * args.rounds))
     ours = statistics.median(speeds["yoloquant"])
