@@ -40,7 +40,7 @@ class Tuning {
                  {.device = options.device, .bfloat16 = options.bfloat16, .trainable = false}),
         student_(annotated, {.device = options.device,
                              .bfloat16 = options.bfloat16,
-                             .float_input_bits = options.float_input_bits}),
+                             .float_input_bits = kFineInputBits}),
         optimizer_({{student_.latents(), options.latent_rate},
                     {student_.steps(), options.step_rate},
                     {student_.biases(), options.bias_rate}}),
@@ -259,7 +259,7 @@ void run_teacher(graph::Graph& annotated, const MethodContext& context,
   Tuning(annotated, context, options).run();
 }
 
-bool Teacher::depends_on_inputs(int bits) const { return bits < TeacherOptions().float_input_bits; }
+bool Teacher::depends_on_inputs(int bits) const { return bits < kFineInputBits; }
 
 void Teacher::apply(graph::Graph& annotated, const MethodContext& context) {
   TeacherOptions options = teacher_options(context.budget.effort());

@@ -32,10 +32,6 @@ struct TeacherOptions {
   int64_t checks = 8;     // of the held-out loss
   double average = 0.99;  // decay of the running mean of the parameters; 0: none
   bool bfloat16 = true;   // forward and backward; parameters and losses stay float32
-  // Inputs of so many bits or more stay float while weights are tuned. The rounding of early
-  // activations to 8 bits changes with the least change of an image; it adds noise to gradients and
-  // to the held-out loss, and nothing that weights could learn to make up for.
-  int float_input_bits = kFineInputBits;
   std::string device = "cpu";
 };
 TeacherOptions teacher_options(Effort effort);
