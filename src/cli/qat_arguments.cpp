@@ -6,6 +6,25 @@
 
 namespace yoloquant::cli {
 
+namespace {
+
+// "8,6"; "none" and nothing give none.
+std::vector<int> progressive_bits(const std::vector<std::string>& list) {
+  std::vector<int> bits;
+  if (list == std::vector<std::string>{"none"}) return bits;
+  for (const std::string& text : list) {
+    int value = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+      fail_usage("--progressive takes bits such as 8,6, or none, not '{}'", text);
+    }
+    bits.push_back(value);
+  }
+  return bits;
+}
+
+}  // namespace
+
 void QatArguments::declare(Options& o) {
   train::QatOptions& qat = settings.options;
   o.section("Training with quantizers");
@@ -39,8 +58,10 @@ void QatArguments::declare(Options& o) {
         "part of the training after which codes stay, and only scales and shifts of output "
         "channels are trained; 1: never")
       .between(0, 1);
-  o.add("progressive", &progressive,
-        "bits of weights in the first half of the training, in equal parts: 8,6");
+  o.add(
+      "progressive", &progressive,
+      "bits of weights in the first half of the training, in equal parts, or none (8,6 for train, "
+      "none for others, when not given)");
   o.add("gap-period", &settings.gap_period,
         "validate the weights without averaging too, every so many epochs; 0: never")
       .at_least(0);
@@ -50,19 +71,7 @@ pipeline::QatSettings QatArguments::get() const {
   pipeline::QatSettings result = settings;
   if (step_rate > 0) result.options.step_rate = step_rate;
   if (lsq_start) result.options.weight_steps = train::StepStart::kLsq;
-  for (size_t i = 0; i < progressive.size(); ++i) {
-    const std::string& text = progressive[i];
-    int bits = 0;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), bits);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
-      fail_usage("--progressive takes bits such as 8,6, not '{}'", text);
-    }
-    result.options.stages.push_back(
-        {.progress = 0.5 * static_cast<double>(i) / static_cast<double>(progressive.size()),
-         .bits = bits});
-  }
-  // Then each layer's own.
-  if (!progressive.empty()) result.options.stages.push_back({.progress = 0.5, .bits = 2});
+  result.options.stages = train::progressive_stages(progressive_bits(progressive));
   return result;
 }
 

@@ -79,11 +79,10 @@ int run_train(const TrainArguments& arguments, Context& context) {
   pipeline::TrainOptions options = train_options(arguments, context);
   if (!arguments.scheme.empty()) {
     options.qat = arguments.qat.get();
-    // AdamW moves weights, some .05 large, and logarithms of steps alike: weights outgrow their
-    // range.
-    if (arguments.qat.step_rate == 0 && options.trainer.optimizer == train::OptimizerKind::kAdamW) {
-      options.qat->options.step_rate = 10;
+    if (arguments.qat.step_rate == 0) {
+      options.qat->options.step_rate = train::scratch_step_rate(options.trainer.optimizer);
     }
+    if (arguments.qat.progressive.empty()) options.qat->options.stages = train::scratch_stages();
     QuantizationArguments quantization;
     quantization.layers = arguments.layers;
     pipeline::QuantizeOptions parsed;

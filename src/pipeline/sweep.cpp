@@ -10,6 +10,7 @@
 #include "base/interrupt.h"
 #include "base/launcher.h"
 #include "base/progress.h"
+#include "checkpoint/checkpoint.h"
 #include "pipeline/stage.h"
 #include "report/results_csv.h"
 
@@ -29,10 +30,16 @@ std::string result_file(const SweepSpec& spec) {
   return spec.command == "run" ? "summary.json" : "results.csv";
 }
 
+// Of the epoch whose weights were kept: not the highest of all where bits fall on the way.
 Figures best_epoch(const fs::path& file) {
+  const fs::path weights = file.parent_path() / "weights" / "best.pt";
+  std::optional<int64_t> kept;  // from 0
+  if (fs::exists(weights)) kept = checkpoint::read(weights).epoch;
   Figures best;
   for (const report::EpochRecord& epoch : report::read_results_csv(file)) {
-    if (epoch.map && (!best.map || *epoch.map > *best.map)) best = {epoch.map, epoch.map50};
+    if (!epoch.map) continue;
+    if (kept && epoch.epoch == *kept + 1) return {epoch.map, epoch.map50};
+    if (!best.map || *epoch.map > *best.map) best = {epoch.map, epoch.map50};
   }
   return best;
 }

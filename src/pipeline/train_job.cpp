@@ -251,7 +251,7 @@ void TrainJob::resume() {
 // False when the loss is not finite: the rest of the epoch is left out.
 bool TrainJob::train_epoch() {
   const train::ScheduleOptions& schedule = options_.trainer.schedule;
-  trainer_.begin_epoch(position_.epoch);
+  if (trainer_.begin_epoch(position_.epoch)) forget_best();
   gradient_norms_ = 0;
   steps_ = 0;
   if (position_.batch == loader_.batches()) return true;  // interrupted while validating

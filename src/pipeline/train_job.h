@@ -64,6 +64,7 @@ class TrainJob {
   void draw(const Validation& validation) const;
   std::vector<data::TrainBatch> some_batches(int64_t count);
   void note_result(const Validation& validation);
+  void forget_best();
   static std::string loss_text(const train::LossItems& losses);
   nlohmann::ordered_json run_json() const;
   report::RunRecord run_record() const;

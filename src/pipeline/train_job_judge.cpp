@@ -147,6 +147,15 @@ void TrainJob::roll_back(const std::string& diagnosis) {
   save();
 }
 
+// Weights of more bits are no measure for those of fewer.
+void TrainJob::forget_best() {
+  position_.best_epoch = position_.epoch;
+  position_.best_fitness = -1;
+  position_.best_map = 0;
+  watch_.forget_best();
+  info("bits have fallen: the best model is sought anew");
+}
+
 void TrainJob::note_result(const Validation& validation) {
   position_.map50 = validation.map50;
   position_.map = validation.map;

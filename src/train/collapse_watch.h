@@ -57,6 +57,9 @@ class CollapseWatch {
 
   WatchDecision look(const EpochHealth& health);
 
+  // The next validation is compared with no other: the model is another from here on.
+  void forget_best() { best_.reset(); }
+
   double rate_factor() const { return rate_factor_; }  // product of all rollbacks'
   int64_t rollbacks() const { return rollbacks_; }
   std::optional<double> best_map() const { return best_; }

@@ -23,6 +23,22 @@ void require_share(std::string_view option, double value) {
 
 }  // namespace
 
+std::vector<BitStage> progressive_stages(const std::vector<int>& bits) {
+  std::vector<BitStage> stages;
+  for (size_t i = 0; i < bits.size(); ++i) {
+    stages.push_back({.progress = 0.5 * static_cast<double>(i) / static_cast<double>(bits.size()),
+                      .bits = bits[i]});
+  }
+  if (!stages.empty()) stages.push_back({.progress = 0.5, .bits = quant::kMinWeightBits});
+  return stages;
+}
+
+std::vector<BitStage> scratch_stages() { return progressive_stages({8, 6}); }
+
+double scratch_step_rate(OptimizerKind optimizer) {
+  return optimizer == OptimizerKind::kAdamW ? 10 : 1;
+}
+
 void check(const QatOptions& options) {
   require(options.step_rate >= 0 && std::isfinite(options.step_rate), "step_rate",
           options.step_rate, "0 or more");

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "train/train_options.h"
+
 namespace yoloquant::train {
 
 // From `progress` on (share of training done), weights have at least so many bits.
@@ -24,7 +26,7 @@ struct QatOptions {
   // Whether the model starts from the annotated graph's weights and biases, where methods of
   // post-training quantization have changed them, or keeps its own.
   bool adopt_weights = true;
-  double step_rate = 1;            // of the steps, times the weights'
+  double step_rate = 1;            // of the steps, times the weights'; see scratch_step_rate
   bool learn_zero_points = false;  // of asymmetric activations (LSQ+, Bhalgat et al. 2020)
 
   // -- oscillations (Nagel et al. 2022, "Overcoming Oscillations in Quantization-Aware Training")
@@ -49,6 +51,17 @@ struct QatOptions {
   // -- progressive bits, in ascending order of progress. Empty: each layer's own bits throughout.
   std::vector<BitStage> stages{};
 };
+
+// Stages with these bits, in equal parts of the first half of training; then each layer's own.
+std::vector<BitStage> progressive_stages(const std::vector<int>& bits);
+
+// The stages that training from scratch goes through by default: 8, 6, and each layer's own bits.
+// Weights learn most in the first half; on a coarse grid they learn slowly (docs/qat.md).
+std::vector<BitStage> scratch_stages();
+
+// The step rate that training from scratch needs. Adam moves a weight, some .05 large, and the
+// logarithm of a step alike, so that weights outgrow their range unless steps are faster.
+double scratch_step_rate(OptimizerKind optimizer);
 
 // Throws Error (usage) that names the option which makes no sense.
 void check(const QatOptions& options);

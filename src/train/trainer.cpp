@@ -99,12 +99,13 @@ class Trainer::Impl {
     restart_average();
   }
 
-  void begin_epoch(int64_t epoch) {
+  bool begin_epoch(int64_t epoch) {
     const double progress =
         static_cast<double>(epoch) / static_cast<double>(options_.schedule.epochs);
     bool restart = false;
     for (const auto& part : parts_) restart = part->begin_epoch(progress) || restart;
     if (restart) restart_average();
+    return restart;
   }
 
   void estimate_norms(std::span<const data::TrainBatch> batches) {
@@ -387,7 +388,7 @@ void Trainer::set_rate_factor(double factor) { impl_->set_rate_factor(factor); }
 void Trainer::estimate_norms(std::span<const data::TrainBatch> batches) {
   impl_->estimate_norms(batches);
 }
-void Trainer::begin_epoch(int64_t epoch) { impl_->begin_epoch(epoch); }
+bool Trainer::begin_epoch(int64_t epoch) { return impl_->begin_epoch(epoch); }
 StepReport Trainer::step(const data::TrainBatch& batch) { return impl_->step(batch); }
 Evaluation Trainer::evaluate(const EvaluationBatch& batch) { return impl_->evaluate(batch); }
 int64_t Trainer::iteration() const { return impl_->iteration(); }

@@ -67,6 +67,30 @@ TEST(QuantizedTraining, FromScratchGoesOnToTheBit) {
   EXPECT_THAT(error_of([&] { train(on); }), HasSubstr("qat"));
 }
 
+TEST(QuantizedTraining, TheBestModelHasTheBitsAskedFor) {
+  const test::TemporaryFolder folder;
+  TrainOptions options = small_training(folder / "run");
+  options.trainer.schedule.epochs = 4;
+  options.qat = quantizers("w4a16");
+  options.qat->options.stages = train::progressive_stages({8});
+  std::vector<std::string> said;
+  TrainEvents events;
+  events.info = [&](std::string_view line) { said.emplace_back(line); };
+  const TrainResult result = train(options, events);
+  EXPECT_GE(result.best_epoch, 3);
+  EXPECT_THAT(said, testing::Contains(HasSubstr("bits have fallen")));
+  train::TrainerState state;
+  TrainPosition position;
+  read_train_checkpoint(folder / "run/weights/best.pt", state, position);
+  int layers = 0;
+  for (const auto& [name, value] : state.parts) {
+    if (!name.ends_with(".weight_bits")) continue;
+    EXPECT_EQ(value.data<int64_t>()[0], 4) << name;
+    ++layers;
+  }
+  EXPECT_GT(layers, 5);
+}
+
 TEST(QuantizedTraining, StepsBecomeWholeEpochs) {
   const test::TemporaryFolder folder;
   TrainOptions options = small_training(folder / "run");

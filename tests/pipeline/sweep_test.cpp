@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "checkpoint/checkpoint.h"
 #include "report/results_csv.h"
 #include "support/error_of.h"
 #include "support/temporary_folder.h"
@@ -46,6 +47,7 @@ class SweepTest : public testing::Test {
     const std::string config = read_file(command.at(3));
     if (config.find(broken_) != std::string::npos) fail("out of memory");
     if (static_cast<int>(commands_.size()) == interrupt_at_) throw Interrupted(2);
+    if (write_results_) return write_results_(command.at(5));
     report::EpochRecord epoch;
     const size_t at = config.find("lr0: ");
     epoch.map = std::stod(config.substr(at + 5));
@@ -59,6 +61,7 @@ class SweepTest : public testing::Test {
   std::vector<std::string> said_;
   std::string broken_ = "nothing";
   int interrupt_at_ = -1;
+  std::function<void(const fs::path& folder)> write_results_;
 };
 
 TEST_F(SweepTest, RunsEveryCellAndTheBestAgainInTheNextStage) {
@@ -77,6 +80,25 @@ TEST_F(SweepTest, RunsEveryCellAndTheBestAgainInTheNextStage) {
   EXPECT_NEAR(json["cells"][0]["mAP_50_95"].get<double>(), 0.3, 1e-6);
   EXPECT_THAT(read_file(folder_ / "sweep/sweep.md"), HasSubstr("8 runs, 0 failed"));
   EXPECT_THAT(read_file(folder_ / "sweep/sweep.csv"), HasSubstr("\n2,0.3,0,0.3000,0.4000,"));
+}
+
+// Where bits fall on the way, the highest figure is that of another model.
+TEST_F(SweepTest, FiguresAreThoseOfTheWeightsThatWereKept) {
+  write_results_ = [](const fs::path& folder) {
+    std::vector<report::EpochRecord> epochs(3);
+    for (size_t i = 0; i < epochs.size(); ++i) {
+      epochs[i].epoch = static_cast<int64_t>(i) + 1;
+      epochs[i].map = std::vector{0.5, 0.3, 0.2}[i];
+      epochs[i].map50 = 0.6;
+    }
+    write_file(folder / "results.csv", report::results_csv(epochs));
+    checkpoint::Checkpoint best;
+    best.state["w"] = Tensor::from<float>({1}, std::vector<float>{1});
+    best.epoch = 1;  // from 0
+    checkpoint::write(folder / "weights/best.pt", best,
+                      {.format = checkpoint::Format::kTorch, .dtype = {}});
+  };
+  EXPECT_EQ(run().cells[0].map, 0.3);
 }
 
 TEST_F(SweepTest, AFailedCellIsReportedAndTriedAgain) {

@@ -65,6 +65,15 @@ TEST(CollapseWatch, AFallRollsBackAndNamesTheLayersThatMoved) {
   EXPECT_EQ(watch.best_map(), 0.226);
 }
 
+TEST(CollapseWatch, AModelOfFewerBitsIsNotMeasuredByTheOneBefore) {
+  CollapseWatch watch({});
+  watch.look(epoch(0, 0.5, {layer("a", 0)}));
+  watch.forget_best();
+  EXPECT_EQ(watch.look(epoch(1, 0.2, {layer("a", 0)})).verdict, Verdict::kGoOn);
+  EXPECT_EQ(watch.best_map(), 0.2);
+  EXPECT_EQ(watch.look(epoch(2, 0.1, {layer("a", 0)})).verdict, Verdict::kRollBack);
+}
+
 TEST(CollapseWatch, StopsAfterItsTries) {
   CollapseWatch watch({.tries = 2});
   watch.look(epoch(0, 0.3));

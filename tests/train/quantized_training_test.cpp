@@ -325,6 +325,18 @@ TEST_F(QuantizedTrainingTest, StepsStartAsAskedFor) {
   EXPECT_TRUE(qat.parameters().at("model.0.conv.weight_log_step").exp().allclose(expected, 1e-5));
 }
 
+TEST(QatOptions, BitsFallInTheFirstHalf) {
+  const std::vector<BitStage> stages = scratch_stages();
+  ASSERT_EQ(stages.size(), 3U);
+  EXPECT_EQ(stages[0].bits, 8);
+  EXPECT_EQ(stages[1].bits, 6);
+  EXPECT_EQ(stages[1].progress, 0.25);
+  EXPECT_EQ(stages[2].progress, 0.5);
+  EXPECT_LE(stages[2].bits, 3);  // below what any layer has
+  EXPECT_TRUE(progressive_stages({}).empty());
+  EXPECT_THROW(check({.stages = progressive_stages({12})}), Error);
+}
+
 TEST_F(QuantizedTrainingTest, RefusesWhatDoesNotFit) {
   TrainableGraph model(graph_);
   graph::Graph other = quantized(graph_, config("w4a16"));
