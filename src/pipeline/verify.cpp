@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/random.h"
 #include "exec/executor.h"
 #include "graph/passes.h"
@@ -195,6 +196,7 @@ graph::Graph before_selection(const graph::Graph& graph) {
 Verification verify_quantized(const graph::Graph& annotated, const graph::Graph& reference,
                               const std::filesystem::path& file, const std::vector<Tensor>& images,
                               const VerifyOptions& options) {
+  release_free_memory();  // sessions come with memory of their own
   Verification result;
   if (!options.float16 && !images.empty()) {
     const ConvDifference convs = compare_convs(annotated, file, images[0], options);
@@ -208,6 +210,7 @@ Verification verify_quantized(const graph::Graph& annotated, const graph::Graph&
           "{:.2g}); the file was not kept",
           convs.name, convs.worst, kConvBound);
     }
+    release_free_memory();
   }
   const graph::Graph compared = before_selection(annotated);
   const bool is_cut =

@@ -1,6 +1,6 @@
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/linalg_solve.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/mm.h>
 
 #include <algorithm>
 
@@ -35,13 +35,12 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
     const at::Tensor q = gather_columns(op, weight[2], weight[3], quantized, positions);
     const at::Tensor fp =
         gather_columns(op, weight[2], weight[3], conv.input.reference(b), positions);
-    const at::Tensor hessian = at::matmul(q.transpose(1, 2), q);
-    const at::Tensor cross = at::matmul(fp.transpose(1, 2), q);
     if (rows == 0) {
-      sum = {hessian, cross, q.sum(1), fp.sum(1)};
+      sum = {at::matmul(q.transpose(1, 2), q), at::matmul(fp.transpose(1, 2), q), q.sum(1),
+             fp.sum(1)};
     } else {
-      sum.hessian += hessian;
-      sum.cross += cross;
+      sum.hessian.baddbmm_(q.transpose(1, 2), q);
+      sum.cross.baddbmm_(fp.transpose(1, 2), q);
       sum.mean_quantized += q.sum(1);
       sum.mean_reference += fp.sum(1);
     }
@@ -58,11 +57,10 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
 // the float weights.
 at::Tensor output_target(const at::Tensor& weight, const at::Tensor& hessian,
                          const at::Tensor& cross, double lambda) {
+  const at::Tensor whole = weight.to(c10::ScalarType::Double);
+  const at::Tensor wanted = at::addmm(whole, whole, cross, /*beta=*/lambda);
   at::Tensor regular = hessian.clone();
   regular.diagonal().add_(lambda);
-  at::Tensor right = cross.clone();
-  right.diagonal().add_(lambda);
-  const at::Tensor wanted = at::mm(weight.to(c10::ScalarType::Double), right);
   if (hessian.size(0) == 1) return wanted.div(regular).to(c10::ScalarType::Float);
   // X regular = wanted; regular is symmetric.
   return at::linalg_solve(regular, wanted.t().contiguous())
@@ -113,7 +111,7 @@ FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& 
                                  .scale_candidates = options.scale_candidates,
                                  .descent_sweeps = options.descent_sweeps};
   for (int64_t g = 0; g < groups; ++g) {
-    at::Tensor hessian = moments.hessian[g].clone();
+    at::Tensor hessian = moments.hessian[g];
     const double lambda = damping_of(hessian, options.damping);
     // Inputs that are always zero would make H singular; their weights do not matter.
     hessian.diagonal().add_(damping_of(hessian, 1e-6));

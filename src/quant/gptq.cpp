@@ -85,7 +85,7 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
   };
   try {
     walk_pairs(context.reference, annotated, context.images,
-               {.images = options.images, .batch = 8, .memory = options.memory},
+               {.images = options.images, .batch = 4, .memory = options.memory},
                [&](const PairedInput& input) {
                  if (done >= resumed) {
                    with_context(input.node.name, [&] { rounding.fit(input); });

@@ -6,6 +6,7 @@
 #include <ATen/ops/linalg_cholesky_ex.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/error.h"
 
@@ -31,11 +32,14 @@ RoundingProblem rounding_problem(const at::Tensor& hessian, double lambda) {
   at::Tensor ordered = at::index_select(at::index_select(hessian, 0, order), 1, order);
   problem.hessian = to_floats(ordered);
   ordered.diagonal().add_(lambda);
-  const auto [lower, info] = at::linalg_cholesky_ex(ordered);
+  // Large matrices of doubles: each goes when the next is there.
+  auto [factor, info] = at::linalg_cholesky_ex(ordered);
   if (info.item<int>() != 0) fail("the inputs' second moments are not positive definite");
-  const auto [upper, info2] = at::linalg_cholesky_ex(at::cholesky_inverse(lower), /*upper=*/true);
-  if (info2.item<int>() != 0) fail("the inputs' second moments cannot be inverted");
-  problem.factor = to_floats(upper);
+  ordered = at::cholesky_inverse(factor);
+  factor = at::Tensor();
+  std::tie(factor, info) = at::linalg_cholesky_ex(ordered, /*upper=*/true);
+  if (info.item<int>() != 0) fail("the inputs' second moments cannot be inverted");
+  problem.factor = to_floats(factor);
   return problem;
 }
 
