@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "quant/method.h"
 #include "quant/nearest.h"
 #include "quant/range_choice.h"
@@ -91,6 +92,7 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
     for (size_t i = std::max<size_t>(first, 1); i < methods.size(); ++i) {
       if (options.state != nullptr) options.state->set_place(i);
       methods[i]->apply(result.graph, context);
+      release_free_memory();
     }
   }
   // What methods have changed inside of modules has ranges of its own.
