@@ -1,8 +1,8 @@
 #include "cli/qat_arguments.h"
 
-#include <charconv>
-
 #include "base/error.h"
+#include "cli/option_value.h"
+#include "quant/scheme.h"
 
 namespace yoloquant::cli {
 
@@ -13,12 +13,10 @@ std::vector<int> progressive_bits(const std::vector<std::string>& list) {
   std::vector<int> bits;
   if (list == std::vector<std::string>{"none"}) return bits;
   for (const std::string& text : list) {
-    int value = 0;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
-      fail_usage("--progressive takes bits such as 8,6, or none, not '{}'", text);
-    }
-    bits.push_back(value);
+    with_context("--progressive takes bits such as 8,6, or none", [&] {
+      bits.push_back(
+          static_cast<int>(parse_integer(text, quant::kMinWeightBits, quant::kMaxWeightBits)));
+    });
   }
   return bits;
 }

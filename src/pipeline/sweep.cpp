@@ -34,7 +34,8 @@ std::string result_file(const SweepSpec& spec) {
 Figures best_epoch(const fs::path& file) {
   const fs::path weights = file.parent_path() / "weights" / "best.pt";
   std::optional<int64_t> kept;  // from 0
-  if (fs::exists(weights)) kept = checkpoint::read(weights).epoch;
+  if (fs::exists(weights))
+    kept = checkpoint::read(weights, {.limits = {}, .optimizer = false}).epoch;
   Figures best;
   for (const report::EpochRecord& epoch : report::read_results_csv(file)) {
     if (!epoch.map) continue;
