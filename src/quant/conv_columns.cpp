@@ -3,6 +3,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/parallel.h"
@@ -10,23 +11,64 @@
 
 namespace yoloquant::quant {
 
+namespace {
+
+// Moves `count` of the cells, drawn at random, to the front.
+void draw_uniformly(std::vector<int64_t>& cells, int64_t count, Random& random) {
+  std::iota(cells.begin(), cells.end(), int64_t{0});
+  for (int64_t i = 0; i < count; ++i) {
+    const auto left = static_cast<uint64_t>(static_cast<int64_t>(cells.size()) - i);
+    std::swap(cells[i], cells[i + static_cast<int64_t>(random.below(left))]);
+  }
+}
+
+std::vector<int64_t> draw_by_tensor(const at::Tensor& weights, int64_t count, Random& random) {
+  const at::Tensor floats = weights.to(c10::ScalarType::Float).contiguous();
+  return draw_by_weight({floats.const_data_ptr<float>(), static_cast<size_t>(floats.numel())},
+                        count, random);
+}
+
+}  // namespace
+
+std::vector<int64_t> draw_by_weight(std::span<const float> weights, int64_t count, Random& random) {
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  const double stride = total / static_cast<double>(count);
+  std::vector<int64_t> chosen;
+  chosen.reserve(static_cast<size_t>(count));
+  const auto is_full = [&] { return static_cast<int64_t>(chosen.size()) >= count; };
+  double next = random.uniform() * stride;
+  double sum = 0;
+  for (size_t i = 0; i < weights.size() && !is_full(); ++i) {
+    sum += weights[i];
+    for (; !is_full() && next < sum; next += stride) chosen.push_back(static_cast<int64_t>(i));
+  }
+  // What rounding errors have left over.
+  chosen.resize(static_cast<size_t>(count), static_cast<int64_t>(weights.size()) - 1);
+  return chosen;
+}
+
 std::vector<Position> draw_positions(const graph::Conv& op, int64_t kernel_height,
                                      int64_t kernel_width, const at::Tensor& input,
-                                     int64_t per_image, Random& random) {
+                                     const PositionDraw& draw, Random& random) {
   const int64_t height = graph::window_extent(input.size(2), op.padding[0] + op.padding[2],
                                               kernel_height, op.dilation[0], op.stride[0]);
   const int64_t width = graph::window_extent(input.size(3), op.padding[1] + op.padding[3],
                                              kernel_width, op.dilation[1], op.stride[1]);
-  const int64_t cells = height * width;
+  std::vector<int64_t> cells(static_cast<size_t>(height * width));
+  const auto most = static_cast<double>(std::min(draw.per_image, height * width));
+  const int64_t by_weight = draw.weights.empty() ? 0 : std::llround(draw.weighted * most);
+  const int64_t uniform = std::min(draw.per_image - by_weight, height * width);
   std::vector<Position> positions;
-  std::vector<int64_t> cell(static_cast<size_t>(cells));
   for (int64_t image = 0; image < input.size(0); ++image) {
-    std::iota(cell.begin(), cell.end(), int64_t{0});
-    const int64_t count = std::min(per_image, cells);
-    for (int64_t i = 0; i < count; ++i) {
-      std::swap(cell[i], cell[i + random.below(static_cast<uint64_t>(cells - i))]);
-      positions.push_back({static_cast<int32_t>(image), static_cast<int32_t>(cell[i] / width),
-                           static_cast<int32_t>(cell[i] % width)});
+    const auto add = [&](int64_t cell) {
+      positions.push_back({static_cast<int32_t>(image), static_cast<int32_t>(cell / width),
+                           static_cast<int32_t>(cell % width)});
+    };
+    draw_uniformly(cells, uniform, random);
+    for (int64_t i = 0; i < uniform; ++i) add(cells[i]);
+    if (by_weight == 0) continue;
+    for (const int64_t cell : draw_by_tensor(draw.weights[draw.first + image], by_weight, random)) {
+      add(cell);
     }
   }
   return positions;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <optional>
+#include <span>
 #include <vector>
 
 #include "base/random.h"
@@ -12,13 +12,15 @@
 namespace yoloquant::quant {
 
 struct FitOptions {
-  int64_t positions = 38400;  // of the im2col matrix, over all images
+  int64_t positions = 64000;  // of the im2col matrix, over all images
+  double weighted = 0.1;      // share of the positions that is drawn by ConvToFit::weights
   double damping = 0.15;      // of the fit and of the rounding, as a share of mean diag H
   int scale_candidates = 14;
   int descent_sweeps = 3;
   bool output_target = true;  // false: plain GPTQ, the float weights are the target
-  // Of fit_activation: draws per output channel, and how much a position counts at least, whatever
-  // the slope of the activation there.
+  // Of fit_activation, which keeps its columns: positions, draws of them per output channel, and
+  // how much a position counts at least, whatever the slope of the activation there.
+  int64_t pool = 38400;
   int64_t row_positions = 4000;
   double slope_floor = 0.05;
 };
@@ -34,6 +36,9 @@ struct ConvToFit {
   const Tensor& weight;               // float, [O, I/groups, KH, KW]
   const Tensor* bias;                 // float, [O]; may be null
   const graph::Quantizer& quantizer;  // per channel; its scale is not used
+  // How much each output position [H * W] of each image matters (position_weights). Empty: the
+  // same.
+  std::span<const at::Tensor> weights;
 };
 
 // Least error of the conv's outputs, summed over the positions. With H = E[x' x''] and

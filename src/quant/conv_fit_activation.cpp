@@ -1,6 +1,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cholesky_solve.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/matmul.h>
@@ -33,11 +33,14 @@ Samples collect(const ConvToFit& conv, const at::Tensor& weight, const FitOption
   const Shape& shape = conv.weight.shape();
   std::vector<at::Tensor> columns;
   std::vector<at::Tensor> outputs;  // W x
-  const int64_t per_image = std::max<int64_t>(options.positions / conv.input.images, 1);
+  PositionDraw draw{.per_image = std::max<int64_t>(options.pool / conv.input.images, 1),
+                    .weighted = options.weighted,
+                    .weights = conv.weights};
   for (size_t b = 0; b < conv.input.batches; ++b) {
     const at::Tensor quantized = conv.input.quantized(b);
     const std::vector<Position> positions =
-        draw_positions(op, shape[2], shape[3], quantized, per_image, random);
+        draw_positions(op, shape[2], shape[3], quantized, draw, random);
+    draw.first += quantized.size(0);
     columns.push_back(gather_columns(op, shape[2], shape[3], quantized, positions));
     const at::Tensor reference =
         gather_columns(op, shape[2], shape[3], conv.input.reference(b), positions);
@@ -55,24 +58,6 @@ Samples collect(const ConvToFit& conv, const at::Tensor& weight, const FitOption
   samples.slope =
       gate.mul(z.mul(gate.neg().add(1)).add(1)).square_().add_(options.slope_floor).contiguous();
   return samples;
-}
-
-// `count` indices, each as often as its weight asks for (systematic sampling).
-at::Tensor draw_by_weight(const float* weights, int64_t size, int64_t count, Random& random) {
-  double total = 0;
-  for (int64_t i = 0; i < size; ++i) total += weights[i];
-  const double stride = total / static_cast<double>(count);
-  at::Tensor chosen = at::empty({count}, at::TensorOptions().dtype(c10::ScalarType::Long));
-  auto* out = chosen.mutable_data_ptr<int64_t>();
-  double next = random.uniform() * stride;
-  double sum = 0;
-  int64_t n = 0;
-  for (int64_t i = 0; i < size && n < count; ++i) {
-    sum += weights[i];
-    for (; n < count && next < sum; next += stride) out[n++] = i;
-  }
-  while (n < count) out[n++] = size - 1;  // left over by rounding errors
-  return chosen;
 }
 
 struct FittedRow {
@@ -130,8 +115,12 @@ FittedConv fit_activation(const ConvToFit& conv, const FitOptions& options, Rand
     const auto g = static_cast<int64_t>(o) / rows;
     const auto r = static_cast<int64_t>(o) % rows;
     Random own(splitmix64_mix(seed + o));
-    const float* slope = samples.slope.const_data_ptr<float>() + static_cast<int64_t>(o) * pool;
-    const at::Tensor chosen = draw_by_weight(slope, pool, count, own);
+    const std::span<const float> slope{
+        samples.slope.const_data_ptr<float>() + static_cast<int64_t>(o) * pool,
+        static_cast<size_t>(pool)};
+    std::vector<int64_t> drawn = draw_by_weight(slope, count, own);
+    const at::Tensor chosen =
+        at::from_blob(drawn.data(), {count}, at::TensorOptions().dtype(c10::ScalarType::Long));
     const FittedRow row =
         fit_row(weight[g][r], at::index_select(samples.columns[g], 0, chosen),
                 at::index_select(samples.residual[g][r], 0, chosen), options, rounding);

@@ -1,5 +1,6 @@
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/linalg_solve.h>
+#include <ATen/ops/cholesky_solve.h>
+#include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/matmul.h>
 
 #include <algorithm>
@@ -27,11 +28,14 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
   const Shape& weight = conv.weight.shape();
   Moments sum;
   int64_t rows = 0;
-  const int64_t per_image = std::max<int64_t>(options.positions / conv.input.images, 1);
+  PositionDraw draw{.per_image = std::max<int64_t>(options.positions / conv.input.images, 1),
+                    .weighted = options.weighted,
+                    .weights = conv.weights};
   for (size_t b = 0; b < conv.input.batches; ++b) {
     const at::Tensor quantized = conv.input.quantized(b);
     const std::vector<Position> positions =
-        draw_positions(op, weight[2], weight[3], quantized, per_image, random);
+        draw_positions(op, weight[2], weight[3], quantized, draw, random);
+    draw.first += quantized.size(0);
     const at::Tensor q = gather_columns(op, weight[2], weight[3], quantized, positions);
     const at::Tensor fp =
         gather_columns(op, weight[2], weight[3], conv.input.reference(b), positions);
@@ -62,8 +66,10 @@ at::Tensor output_target(const at::Tensor& weight, const at::Tensor& hessian,
   at::Tensor regular = hessian.clone();
   regular.diagonal().add_(lambda);
   if (hessian.size(0) == 1) return wanted.div(regular).to(c10::ScalarType::Float);
-  // X regular = wanted; regular is symmetric.
-  return at::linalg_solve(regular, wanted.t().contiguous())
+  // X regular = wanted; regular is symmetric and positive definite.
+  at::Tensor lower = std::get<0>(at::linalg_cholesky_ex(regular));
+  regular = at::Tensor();  // large
+  return at::cholesky_solve(wanted.t().contiguous(), lower)
       .t()
       .to(c10::ScalarType::Float)
       .contiguous();
@@ -97,7 +103,7 @@ std::vector<double> mean_change(const at::Tensor& rounded, const at::Tensor& wei
 }  // namespace
 
 FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& random) {
-  const Moments moments = collect(conv, options, random);
+  Moments moments = collect(conv, options, random);
   const int64_t groups = moments.hessian.size(0);
   const int64_t rows = conv.weight.dim(0) / groups;
   const int64_t k = moments.hessian.size(1);
@@ -118,6 +124,7 @@ FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& 
     const at::Tensor target = options.output_target
                                   ? output_target(weight[g], hessian, moments.cross[g], lambda)
                                   : weight[g].contiguous();
+    if (g + 1 == groups) moments.cross = at::Tensor();  // large, and rounding needs memory
     round_group(target, rounding_problem(hessian, lambda), rounding, values + g * rows * k,
                 result.scale.data() + g * rows);
   }

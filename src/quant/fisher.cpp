@@ -1,8 +1,9 @@
 #include "quant/fisher.h"
 
-#include <ATen/core/Tensor.h>
+#include <ATen/ops/square.h>
 
 #include <algorithm>
+#include <functional>
 #include <span>
 
 #include "base/random.h"
@@ -65,42 +66,74 @@ void add(Accumulator& accumulator, const at::Tensor& value, const at::Tensor& gr
   accumulator.add({x.const_data_ptr<float>(), size}, {g.const_data_ptr<float>(), size});
 }
 
-}  // namespace
+using GradientVisitor = std::function<void(graph::ValueId, const at::Tensor& value)>;
 
-FisherDensities fisher_densities(const graph::Graph& graph, const FisherRanges& ranges,
-                                 CalibrationData& images, const FisherOptions& options,
-                                 Progress& progress) {
+// Calls `visit` with the values that are wanted and have a gradient, image by image.
+void visit_gradients(const graph::Graph& graph, CalibrationData& images,
+                     const FisherOptions& options,
+                     const std::function<bool(graph::ValueId)>& wanted, Progress& progress,
+                     const GradientVisitor& visit) {
   const Student model(graph, {.device = exec::resolve_device(options.device),
                               .bfloat16 = options.bfloat16,
                               .trainable = false});
   const WatchedValues watched = watched_values(graph);
-  std::map<graph::ValueId, Accumulator> accumulators;
   Random random(splitmix64_mix(options.seed + 0x66697368));
-  const int64_t count = options.last - options.first;
   int64_t done = 0;
-  progress.start("weighing activations", count);
   images.for_each_batch(options.first, options.last, 1, [&](const Tensor& batch) {
     at::Tensor input = exec::view_of(batch).contiguous(at::MemoryFormat::ChannelsLast).clone();
     input.requires_grad_(true);
     std::map<graph::ValueId, at::Tensor> seen;
     const auto keep = [&](graph::ValueId id, const at::Tensor& value) {
-      if (!ranges.contains(id) || !value.requires_grad()) return;
+      if (!wanted(id) || !value.requires_grad()) return;
       value.retain_grad();
       seen[id] = value;
     };
     harm_probe(watched, model.forward(input, watched.values, keep), random).backward();
     for (const auto& [id, value] : seen) {
-      if (!value.grad().defined()) continue;
-      add(accumulators.try_emplace(id, ranges.at(id)).first->second, value, value.grad());
+      if (value.grad().defined()) visit(id, value);
     }
     progress.update(++done);
   });
+}
+
+}  // namespace
+
+FisherDensities fisher_densities(const graph::Graph& graph, const FisherRanges& ranges,
+                                 CalibrationData& images, const FisherOptions& options,
+                                 Progress& progress) {
+  std::map<graph::ValueId, Accumulator> accumulators;
+  const int64_t count = options.last - options.first;
+  progress.start("weighing activations", count);
+  visit_gradients(
+      graph, images, options, [&](graph::ValueId id) { return ranges.contains(id); }, progress,
+      [&](graph::ValueId id, const at::Tensor& value) {
+        add(accumulators.try_emplace(id, ranges.at(id)).first->second, value, value.grad());
+      });
   progress.finish();
   FisherDensities densities;
   for (const auto& [id, accumulator] : accumulators) {
     densities.emplace(id, accumulator.density(count));
   }
   return densities;
+}
+
+PositionWeights position_weights(const graph::Graph& graph, CalibrationData& images,
+                                 const FisherOptions& options, Progress& progress) {
+  std::map<graph::ValueId, std::string> convs;
+  for (const graph::Node& node : graph.nodes) {
+    if (std::holds_alternative<graph::Conv>(node.op)) convs[node.outputs[0]] = node.name;
+  }
+  PositionWeights weights;
+  progress.start("weighing positions", options.last - options.first);
+  visit_gradients(
+      graph, images, options, [&](graph::ValueId id) { return convs.contains(id); }, progress,
+      [&](graph::ValueId id, const at::Tensor& value) {
+        const at::Tensor sum =
+            at::square(value.grad()[0].to(c10::ScalarType::Float)).sum(0).flatten();
+        weights[convs[id]].push_back(sum.to(at::kCPU, c10::ScalarType::BFloat16));
+      });
+  progress.finish();
+  return weights;
 }
 
 }  // namespace yoloquant::quant

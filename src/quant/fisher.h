@@ -1,15 +1,19 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/progress.h"
 #include "graph/graph.h"
 #include "quant/activation_range.h"
 #include "quant/calibration_data.h"
 
-// Which values of an activation must be kept exact, by what errors do to the detections.
+// Which values of an activation, and which positions of a map, must be kept exact, by what errors
+// do to the detections.
 namespace yoloquant::quant {
 
 // Values of a graph by id, with the range that their density is to cover.
@@ -31,6 +35,16 @@ struct FisherOptions {
 // that no gradient reaches are left out.
 FisherDensities fisher_densities(const graph::Graph& graph, const FisherRanges& ranges,
                                  CalibrationData& images, const FisherOptions& options,
+                                 Progress& progress = Progress::none());
+
+// By conv, then by image: for each output position [H * W] the sum of g_i^2 over the channels
+// there, as bfloat16.
+using PositionWeights = std::map<std::string, std::vector<at::Tensor>>;
+
+// The same gradients at the outputs of convs: the expected harm of an error of the same size in all
+// channels at one position, up to a factor. Convs that no gradient reaches are left out.
+PositionWeights position_weights(const graph::Graph& graph, CalibrationData& images,
+                                 const FisherOptions& options,
                                  Progress& progress = Progress::none());
 
 }  // namespace yoloquant::quant

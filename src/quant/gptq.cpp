@@ -1,6 +1,9 @@
 #include "quant/gptq.h"
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "quant/fisher.h"
 #include "quant/weight_scale.h"
 
 namespace yoloquant::quant {
@@ -14,10 +17,12 @@ bool is_silu(const graph::Operator& op) {
 
 class Rounding {
  public:
-  Rounding(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options)
+  Rounding(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options,
+           const PositionWeights& weights)
       : annotated_(annotated),
         context_(context),
         options_(options),
+        weights_(weights),
         consumers_(annotated.consumers()) {}
 
   void fit(const PairedInput& input) {
@@ -31,7 +36,9 @@ class Rounding {
     if (projection_quantizer(original, quantizer.bits)) return;
     const auto bias = context_.reference.parameters.find(name + ".bias");
     const bool has_bias = bias != context_.reference.parameters.end();
-    const ConvToFit conv{input, original, has_bias ? &bias->second : nullptr, quantizer};
+    ConvToFit conv{input, original, has_bias ? &bias->second : nullptr, quantizer, {}};
+    const auto weights = weights_.find(name);
+    if (weights != weights_.end()) conv.weights = weights->second;
     // By name, so that a resumed run draws the same.
     Random random(splitmix64_mix(context_.budget.seed() + 0x67707471) ^ fnv1a64(name));
     FittedConv fitted = fits_activation(input.node, original) && has_bias
@@ -58,6 +65,7 @@ class Rounding {
   graph::Graph& annotated_;
   const MethodContext& context_;
   const GptqOptions& options_;
+  const PositionWeights& weights_;
   std::vector<std::vector<int>> consumers_;
 };
 
@@ -73,8 +81,16 @@ GptqOptions gptq_options(Effort effort) {
 
 void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options) {
   const auto total = static_cast<int64_t>(annotated.quantization.size());
+  const int64_t available = context.images.size() - held_out_count(context.images.size());
+  const int64_t images = options.images > 0 ? std::min(options.images, available) : available;
+  const PositionWeights weights = position_weights(context.reference, context.images,
+                                                   {.device = context.calibration.device,
+                                                    .last = images,
+                                                    .seed = context.budget.seed(),
+                                                    .bfloat16 = true},
+                                                   context.progress);
   context.progress.start("rounding weights to the float model's output", total);
-  Rounding rounding(annotated, context, options);
+  Rounding rounding(annotated, context, options, weights);
   const int64_t resumed = take_count(context.state, total);
   int64_t done = 0;
   Budget since_save;
@@ -85,7 +101,7 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
   };
   try {
     walk_pairs(context.reference, annotated, context.images,
-               {.images = options.images, .batch = 4, .memory = options.memory},
+               {.images = images, .batch = 4, .memory = options.memory},
                [&](const PairedInput& input) {
                  if (done >= resumed) {
                    with_context(input.node.name, [&] { rounding.fit(input); });

@@ -7,8 +7,8 @@ namespace yoloquant::quant {
 
 // GPTQ for convs (Frantar et al. 2022) whose target is the float model's output, not its weights.
 // Convs are visited in execution order with their inputs in the float model and behind the layers
-// quantized so far, and fitted by conv_fit.h; the bias takes up the change of the mean output. Uses
-// no labels.
+// quantized so far, and fitted by conv_fit.h, more to positions that matter to the detections; the
+// bias takes up the change of the mean output. Uses no labels, and no image of held_out_count's.
 class Gptq : public Method {
  public:
   std::string_view name() const override { return "gptq"; }
@@ -18,8 +18,8 @@ class Gptq : public Method {
 // The settings of an effort; exposed for experiments and tests.
 struct GptqOptions {
   FitOptions fit;
-  int64_t images = 48;
-  int64_t memory = int64_t{320} << 20;  // of the values of these images, see walk_pairs
+  int64_t images = 80;
+  int64_t memory = int64_t{640} << 20;  // of the values of these images, see walk_pairs
   // Convs before a SiLU with no more weights per output channel than this are fitted to their
   // activations (fit_activation), the others to their outputs.
   int64_t activation_limit = 0;

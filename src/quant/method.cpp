@@ -1,5 +1,7 @@
 #include "quant/method.h"
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
@@ -30,6 +32,12 @@ std::map<std::string, Factory>& registry() {
 }
 
 }  // namespace
+
+int64_t held_out_count(int64_t images, double share) {
+  constexpr int64_t kLeastImages = 8;
+  if (images < kLeastImages) return 0;
+  return std::clamp<int64_t>(std::llround(static_cast<double>(images) * share), 2, 16);
+}
 
 void register_method(const std::string& name, Factory make) {
   if (!registry().emplace(name, std::move(make)).second) fail("method '{}' exists already", name);

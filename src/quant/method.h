@@ -20,6 +20,11 @@ namespace yoloquant::quant {
 // Inputs of so many bits or more are float while methods work, and quantized when all are done.
 inline constexpr int kFineInputBits = 7;
 
+// The part of calibration images, the last of them, that tells how well others do: `share` of them,
+// 2 to 16; none of fewer than 8. Methods that prepare for others leave it alone by default.
+inline constexpr double kHeldOutShare = 0.1;
+int64_t held_out_count(int64_t images, double share = kHeldOutShare);
+
 // What a method works with besides the graph that it improves.
 struct MethodContext {
   const graph::Graph& reference;  // the float graph, same nodes: the target

@@ -19,13 +19,7 @@ namespace yoloquant::quant {
 
 namespace {
 
-constexpr int64_t kLeastImagesToHoldOut = 8;
 constexpr double kFinalRate = 0.02;  // of the cosine schedule
-
-int64_t held_out_count(int64_t images, double share) {
-  if (images < kLeastImagesToHoldOut) return 0;
-  return std::clamp<int64_t>(std::llround(static_cast<double>(images) * share), 2, 16);
-}
 
 Tensor number(double value) { return Tensor::from<double>({1}, std::vector<double>{value}); }
 

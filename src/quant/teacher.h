@@ -27,11 +27,11 @@ struct TeacherOptions {
   double latent_rate = 1e-2;  // Adam's, in steps of the grid
   double step_rate = 3e-4;    // of the logarithm of the step size
   double bias_rate = 3e-4;
-  int64_t warmup = 30;    // steps
-  double held_out = 0.1;  // part of the images
-  int64_t checks = 8;     // of the held-out loss
-  double average = 0.99;  // decay of the running mean of the parameters; 0: none
-  bool bfloat16 = true;   // forward and backward; parameters and losses stay float32
+  int64_t warmup = 30;              // steps
+  double held_out = kHeldOutShare;  // part of the images
+  int64_t checks = 8;               // of the held-out loss
+  double average = 0.99;            // decay of the running mean of the parameters; 0: none
+  bool bfloat16 = true;             // forward and backward; parameters and losses stay float32
   std::string device = "cpu";
 };
 TeacherOptions teacher_options(Effort effort);
