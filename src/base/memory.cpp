@@ -1,12 +1,15 @@
 #include "base/memory.h"
 
 #include <features.h>
+#include <sys/mman.h>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 
 #include <limits>
 #endif
+
+#include "base/error.h"
 
 namespace yoloquant {
 
@@ -22,5 +25,13 @@ void release_free_memory() {
   malloc_trim(0);
 #endif
 }
+
+void* allocate_pages(size_t bytes) {
+  void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) fail("there is no memory left for {:.0f} MiB", bytes / 1048576.0);
+  return pages;
+}
+
+void free_pages(void* pages, size_t bytes) noexcept { munmap(pages, bytes); }
 
 }  // namespace yoloquant

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 namespace yoloquant {
 
 // Has the allocator keep what is freed, large blocks too. For programs that allocate and free
@@ -11,5 +13,10 @@ void keep_freed_memory();
 // that need a lot of memory by turns; takes about a millisecond. Does nothing where the C library
 // has no such call.
 void release_free_memory();
+
+// Zeroed memory straight from the system, which goes back there when it is freed: for large blocks
+// that stay while others come and go, and would leave holes among these. Error when there is none.
+void* allocate_pages(size_t bytes);
+void free_pages(void* pages, size_t bytes) noexcept;
 
 }  // namespace yoloquant

@@ -56,7 +56,7 @@ std::vector<Position> draw_positions(const graph::Conv& op, int64_t kernel_heigh
                                              kernel_width, op.dilation[1], op.stride[1]);
   std::vector<int64_t> cells(static_cast<size_t>(height * width));
   const auto most = static_cast<double>(std::min(draw.per_image, height * width));
-  const int64_t by_weight = draw.weights.empty() ? 0 : std::llround(draw.weighted * most);
+  const int64_t by_weight = draw.weights.defined() ? std::llround(draw.weighted * most) : 0;
   const int64_t uniform = std::min(draw.per_image - by_weight, height * width);
   std::vector<Position> positions;
   for (int64_t image = 0; image < input.size(0); ++image) {

@@ -23,9 +23,8 @@ struct Position {
 struct PositionDraw {
   int64_t per_image = 0;
   double weighted = 0;  // the share of these that is drawn by weight
-  // [H * W] of each image; empty: all positions count the same.
-  std::span<const at::Tensor> weights;
-  int64_t first = 0;  // the input's first image among these
+  at::Tensor weights;   // of images [N, H * W]; undefined: all positions count the same
+  int64_t first = 0;    // the input's first image among these
 };
 
 // Positions of a conv's output for this input [N, C, H, W]: uniformly without replacement, and the

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "base/random.h"
@@ -36,9 +35,9 @@ struct ConvToFit {
   const Tensor& weight;               // float, [O, I/groups, KH, KW]
   const Tensor* bias;                 // float, [O]; may be null
   const graph::Quantizer& quantizer;  // per channel; its scale is not used
-  // How much each output position [H * W] of each image matters (position_weights). Empty: the
+  // How much output positions of the images [N, H * W] matter (position_weights); undefined: the
   // same.
-  std::span<const at::Tensor> weights;
+  at::Tensor weights;
 };
 
 // Least error of the conv's outputs, summed over the positions. With H = E[x' x''] and

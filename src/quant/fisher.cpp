@@ -1,6 +1,7 @@
 #include "quant/fisher.h"
 
 #include <ATen/ops/square.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <functional>
@@ -123,14 +124,21 @@ PositionWeights position_weights(const graph::Graph& graph, CalibrationData& ima
   for (const graph::Node& node : graph.nodes) {
     if (std::holds_alternative<graph::Conv>(node.op)) convs[node.outputs[0]] = node.name;
   }
+  const int64_t count = options.last - options.first;
   PositionWeights weights;
-  progress.start("weighing positions", options.last - options.first);
+  std::map<graph::ValueId, int64_t> seen;
+  progress.start("weighing positions", count);
   visit_gradients(
       graph, images, options, [&](graph::ValueId id) { return convs.contains(id); }, progress,
       [&](graph::ValueId id, const at::Tensor& value) {
         const at::Tensor sum =
             at::square(value.grad()[0].to(c10::ScalarType::Float)).sum(0).flatten();
-        weights[convs[id]].push_back(sum.to(at::kCPU, c10::ScalarType::BFloat16));
+        at::Tensor& all = weights[convs[id]];
+        // Of all images at once: many small ones among a pass's large values leave holes in memory.
+        if (!all.defined()) {
+          all = at::zeros({count, sum.size(0)}, at::TensorOptions(c10::ScalarType::BFloat16));
+        }
+        all[seen[id]++].copy_(sum);
       });
   progress.finish();
   return weights;

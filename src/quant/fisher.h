@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "base/progress.h"
 #include "graph/graph.h"
@@ -37,9 +36,9 @@ FisherDensities fisher_densities(const graph::Graph& graph, const FisherRanges& 
                                  CalibrationData& images, const FisherOptions& options,
                                  Progress& progress = Progress::none());
 
-// By conv, then by image: for each output position [H * W] the sum of g_i^2 over the channels
-// there, as bfloat16.
-using PositionWeights = std::map<std::string, std::vector<at::Tensor>>;
+// By conv: for each image and output position [N, H * W] the sum of g_i^2 over the channels there,
+// as bfloat16.
+using PositionWeights = std::map<std::string, at::Tensor>;
 
 // The same gradients at the outputs of convs: the expected harm of an error of the same size in all
 // channels at one position, up to a factor. Convs that no gradient reaches are left out.

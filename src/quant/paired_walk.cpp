@@ -1,6 +1,7 @@
 #include "quant/paired_walk.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -46,6 +47,17 @@ at::Tensor quantized_input(const at::Tensor& x, const graph::Quantizer& q) {
   return exec::fake_quantize(x, q.scale[0], q.zero_point[0], q.qmin, q.qmax);
 }
 
+// A float16 copy outside of the allocator's heap, where what is kept would lie among what is not.
+at::Tensor kept(const at::Tensor& x) {
+  const size_t bytes = std::max<size_t>(x.numel(), 1) * sizeof(c10::Half);
+  const at::Tensor form = x.is_non_overlapping_and_dense() ? x : x.contiguous();
+  at::Tensor copy = at::from_blob(
+      allocate_pages(bytes), form.sizes(), form.strides(),
+      [bytes](void* pages) { free_pages(pages, bytes); }, at::TensorOptions(c10::ScalarType::Half));
+  copy.copy_(x);
+  return copy;
+}
+
 // Values of one of the two graphs, by value and batch. Float16 holds them in half the memory; its
 // rounding is far below that of the codes.
 class Side {
@@ -53,7 +65,7 @@ class Side {
   Side(const graph::Graph& graph, const Batches& images)
       : graph_(&graph), values_(graph.values.size()) {
     for (const at::Tensor& image : images) {
-      values_[graph.inputs.at(0)].push_back(image.to(c10::ScalarType::Half));
+      keep(graph.inputs.at(0), image);
     }
   }
 
@@ -70,14 +82,14 @@ class Side {
   // for all images.
   void run(const graph::Node& node, size_t batches, const std::vector<graph::ValueId>& last_used) {
     const exec::NodeParameters parameters = quantized_parameters(*graph_, node);
-    for (const graph::ValueId output : node.outputs) values_[output].resize(batches);
+    for (const graph::ValueId output : node.outputs) values_[output] = {};
     for (size_t b = 0; b < batches; ++b) {
       std::vector<at::Tensor> inputs;
       for (size_t i = 0; i < node.inputs.size(); ++i) inputs.push_back(input(node, i, b));
       for (const graph::ValueId value : last_used) values_[value][b] = at::Tensor();
       const std::vector<at::Tensor> outputs = exec::apply(node, parameters, inputs);
       for (size_t k = 0; k < outputs.size(); ++k) {
-        values_[node.outputs[k]][b] = outputs[k].to(c10::ScalarType::Half);
+        keep(node.outputs[k], outputs[k]);
       }
     }
     for (const graph::ValueId value : last_used) free(value);
@@ -101,8 +113,20 @@ class Side {
   }
 
  private:
+  // The next batch of a value. What was needed on the way to it does not find its place in the heap
+  // again by itself: glibc before 2.39 puts no aligned block where one of the same size was.
+  void keep(graph::ValueId value, const at::Tensor& batch) {
+    constexpr size_t kReleaseAfter = size_t{64} << 20;
+    values_[value].push_back(kept(batch));
+    unreleased_ += values_[value].back().nbytes();
+    if (unreleased_ < kReleaseAfter) return;
+    release_free_memory();
+    unreleased_ = 0;
+  }
+
   const graph::Graph* graph_;
   std::vector<Batches> values_;
+  size_t unreleased_ = 0;
 };
 
 Batches load(CalibrationData& images, int64_t first, int64_t last, int batch) {
@@ -209,14 +233,15 @@ void walk_pairs(const graph::Graph& reference, const graph::Graph& annotated,
       const int64_t next = std::min(loaded + options.batch, wanted);
       pair.add(load(images, loaded, next, options.batch), i);
       loaded = next;
+      release_free_memory();
     }
     const graph::Node& node = annotated.nodes[i];
     const auto annotation = annotated.quantization.find(node.name);
     if (annotation != annotated.quantization.end() && annotation->second.weight) {
       visit(pair.input(node, loaded));
-      release_free_memory();
     }
     pair.run(i);
+    release_free_memory();
   }
 }
 

@@ -1,6 +1,7 @@
 #include "quant/conv_fit.h"
 
-#include <ATen/ops/full.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -35,7 +36,7 @@ TEST(ConvColumns, DrawsByWeightAsOftenAsItAsks) {
 TEST(ConvColumns, DrawsAShareOfThePositionsByWeight) {
   graph::Conv op;
   const at::Tensor input = at::zeros({1, 2, kSide, kSide});
-  const std::vector<at::Tensor> weights{at::full({kSide * kSide}, 1.0), left_half()};
+  const at::Tensor weights = at::stack({at::ones_like(left_half()), left_half()});
   const auto count = [&](double weighted, int64_t first) {
     Random random(5);
     const PositionDraw draw{
@@ -53,7 +54,7 @@ TEST(ConvColumns, DrawsAShareOfThePositionsByWeight) {
 TEST(ConvColumns, TakesSmallMapsWholeAndMoreOfWhatCounts) {
   graph::Conv op;
   const at::Tensor input = at::zeros({1, 2, kSide, kSide});
-  const std::vector<at::Tensor> weights{left_half()};
+  const at::Tensor weights = left_half().unsqueeze(0);
   Random random(5);
   const PositionDraw draw{.per_image = 10000, .weighted = 0.25, .weights = weights};
   EXPECT_EQ(draw_positions(op, 1, 1, input, draw, random).size(), 5U * kSide * kSide / 4);
@@ -81,7 +82,7 @@ double error_where_it_counts(double weighted) {
   const PairedInput input{graph.nodes.at(0), 4, 1, get, get};
   const Tensor& weight = graph.parameter("conv.weight");
   const graph::Quantizer quantizer = choose_weight_quantizer(weight, {.bits = 4});
-  const std::vector<at::Tensor> weights(4, left_half());
+  const at::Tensor weights = left_half().expand({4, -1});
   Random random(7);
   FitOptions options;
   options.weighted = weighted;
@@ -117,8 +118,8 @@ TEST(PositionWeights, AreZeroWhereNothingIsRead) {
   const PositionWeights weights =
       position_weights(graph, images, {.device = "cpu", .last = images.size()});
   ASSERT_EQ(weights.size(), 2U);
-  const std::vector<at::Tensor>& of_first = weights.at("first");
-  ASSERT_EQ(of_first.size(), 2U);
+  const at::Tensor& of_first = weights.at("first");
+  ASSERT_EQ(of_first.size(0), 2);
   EXPECT_EQ(of_first[0].count_nonzero().item<int64_t>(), 0);
   const at::Tensor map = of_first[1].to(c10::ScalarType::Float).view({kSide, kSide});
   EXPECT_EQ(map.slice(1, kSide / 2).count_nonzero().item<int64_t>(), 0);
