@@ -11,15 +11,17 @@
 namespace yoloquant::quant {
 
 struct FitOptions {
-  int64_t positions = 64000;  // of the im2col matrix, over all images
-  double weighted = 0.1;      // share of the positions that is drawn by ConvToFit::weights
-  double damping = 0.15;      // of the fit and of the rounding, as a share of mean diag H
+  // Of the im2col matrix: so many of each image, and more where all images have less than
+  // `positions`.
+  int64_t per_image = 800;
+  int64_t positions = 38400;
+  double weighted = 0.1;  // share of the positions that is drawn by ConvToFit::weights
+  double damping = 0.15;  // of the fit and of the rounding, as a share of mean diag H
   int scale_candidates = 14;
   int descent_sweeps = 3;
   bool output_target = true;  // false: plain GPTQ, the float weights are the target
-  // Of fit_activation, which keeps its columns: positions, draws of them per output channel, and
+  // Of fit_activation, which keeps its columns of `positions` alone: draws per output channel, and
   // how much a position counts at least, whatever the slope of the activation there.
-  int64_t pool = 38400;
   int64_t row_positions = 4000;
   double slope_floor = 0.05;
 };

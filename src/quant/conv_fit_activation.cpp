@@ -9,6 +9,7 @@
 #include <ATen/ops/sigmoid.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/parallel.h"
 #include "exec/convert.h"
@@ -33,7 +34,7 @@ Samples collect(const ConvToFit& conv, const at::Tensor& weight, const FitOption
   const Shape& shape = conv.weight.shape();
   std::vector<at::Tensor> columns;
   std::vector<at::Tensor> outputs;  // W x
-  PositionDraw draw{.per_image = std::max<int64_t>(options.pool / conv.input.images, 1),
+  PositionDraw draw{.per_image = std::max<int64_t>(options.positions / conv.input.images, 1),
                     .weighted = options.weighted,
                     .weights = conv.weights};
   for (size_t b = 0; b < conv.input.batches; ++b) {
@@ -83,7 +84,7 @@ FittedRow fit_row(const at::Tensor& weight, const at::Tensor& x, const at::Tenso
   target = target.contiguous();
   FittedRow row;
   row.rounded =
-      round_row(rounding_problem(hessian, lambda),
+      round_row(rounding_problem(std::move(hessian), lambda),
                 {target.const_data_ptr<float>(), static_cast<size_t>(target.numel())}, rounding);
   const at::Tensor change =
       exec::view_of(Tensor::from<float>({target.numel()}, row.rounded.values)).sub(weight);

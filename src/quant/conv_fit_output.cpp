@@ -4,7 +4,9 @@
 #include <ATen/ops/matmul.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "exec/convert.h"
 #include "quant/conv_columns.h"
@@ -28,7 +30,7 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
   const Shape& weight = conv.weight.shape();
   Moments sum;
   int64_t rows = 0;
-  PositionDraw draw{.per_image = std::max<int64_t>(options.positions / conv.input.images, 1),
+  PositionDraw draw{.per_image = std::max(options.positions / conv.input.images, options.per_image),
                     .weighted = options.weighted,
                     .weights = conv.weights};
   for (size_t b = 0; b < conv.input.batches; ++b) {
@@ -104,6 +106,7 @@ std::vector<double> mean_change(const at::Tensor& rounded, const at::Tensor& wei
 
 FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& random) {
   Moments moments = collect(conv, options, random);
+  release_free_memory();  // of columns
   const int64_t groups = moments.hessian.size(0);
   const int64_t rows = conv.weight.dim(0) / groups;
   const int64_t k = moments.hessian.size(1);
@@ -124,9 +127,12 @@ FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& 
     const at::Tensor target = options.output_target
                                   ? output_target(weight[g], hessian, moments.cross[g], lambda)
                                   : weight[g].contiguous();
-    if (g + 1 == groups) moments.cross = at::Tensor();  // large, and rounding needs memory
-    round_group(target, rounding_problem(hessian, lambda), rounding, values + g * rows * k,
-                result.scale.data() + g * rows);
+    if (g + 1 == groups) {  // rounding needs memory
+      moments.cross = moments.hessian = at::Tensor();
+      release_free_memory();
+    }
+    round_group(target, rounding_problem(std::move(hessian), lambda), rounding,
+                values + g * rows * k, result.scale.data() + g * rows);
   }
   result.bias_change =
       mean_change(exec::view_of(result.weight).view(weight.sizes()), weight, moments);

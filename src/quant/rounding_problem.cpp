@@ -22,7 +22,7 @@ std::vector<float> to_floats(const at::Tensor& matrix) {
 
 }  // namespace
 
-RoundingProblem rounding_problem(const at::Tensor& hessian, double lambda) {
+RoundingProblem rounding_problem(at::Tensor hessian, double lambda) {
   RoundingProblem problem;
   problem.size = hessian.size(0);
   const at::Tensor order =
@@ -30,9 +30,10 @@ RoundingProblem rounding_problem(const at::Tensor& hessian, double lambda) {
   const auto* columns = order.const_data_ptr<int64_t>();
   problem.order.assign(columns, columns + problem.size);
   at::Tensor ordered = at::index_select(at::index_select(hessian, 0, order), 1, order);
+  // Large matrices of doubles: each goes when the next is there.
+  hessian = at::Tensor();
   problem.hessian = to_floats(ordered);
   ordered.diagonal().add_(lambda);
-  // Large matrices of doubles: each goes when the next is there.
   auto [factor, info] = at::linalg_cholesky_ex(ordered);
   if (info.item<int>() != 0) fail("the inputs' second moments are not positive definite");
   ordered = at::cholesky_inverse(factor);

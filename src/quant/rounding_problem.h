@@ -8,7 +8,7 @@ namespace yoloquant::quant {
 
 // Prepares H [K, K] (symmetric, float32 or float64) for round_row, with `lambda` added to the
 // diagonal of what spreads the rounding errors. Throws Error when H is not positive definite then.
-RoundingProblem rounding_problem(const at::Tensor& hessian, double lambda);
+RoundingProblem rounding_problem(at::Tensor hessian, double lambda);
 
 // `share` of the mean of H's diagonal, which must not be zero for H to be solved with.
 double damping_of(const at::Tensor& hessian, double share);
