@@ -22,10 +22,12 @@ void draw_uniformly(std::vector<int64_t>& cells, int64_t count, Random& random) 
   }
 }
 
-std::vector<int64_t> draw_by_tensor(const at::Tensor& weights, int64_t count, Random& random) {
-  const at::Tensor floats = weights.to(c10::ScalarType::Float).contiguous();
-  return draw_by_weight({floats.const_data_ptr<float>(), static_cast<size_t>(floats.numel())},
-                        count, random);
+// Of one image, where they matter at all: an image without detections has no weights.
+at::Tensor weights_of(const PositionDraw& draw, int64_t image) {
+  if (!draw.weights.defined()) return {};
+  const at::Tensor weights =
+      draw.weights[draw.first + image].to(c10::ScalarType::Float).contiguous();
+  return weights.sum().item<double>() > 0 ? weights : at::Tensor();
 }
 
 }  // namespace
@@ -55,21 +57,21 @@ std::vector<Position> draw_positions(const graph::Conv& op, int64_t kernel_heigh
   const int64_t width = graph::window_extent(input.size(3), op.padding[1] + op.padding[3],
                                              kernel_width, op.dilation[1], op.stride[1]);
   std::vector<int64_t> cells(static_cast<size_t>(height * width));
-  const auto most = static_cast<double>(std::min(draw.per_image, height * width));
-  const int64_t by_weight = draw.weights.defined() ? std::llround(draw.weighted * most) : 0;
-  const int64_t uniform = std::min(draw.per_image - by_weight, height * width);
   std::vector<Position> positions;
   for (int64_t image = 0; image < input.size(0); ++image) {
     const auto add = [&](int64_t cell) {
       positions.push_back({static_cast<int32_t>(image), static_cast<int32_t>(cell / width),
                            static_cast<int32_t>(cell % width)});
     };
+    const at::Tensor weights = weights_of(draw, image);
+    const auto most = static_cast<double>(std::min(draw.per_image, height * width));
+    const int64_t by_weight = weights.defined() ? std::llround(draw.weighted * most) : 0;
+    const int64_t uniform = std::min(draw.per_image - by_weight, height * width);
     draw_uniformly(cells, uniform, random);
     for (int64_t i = 0; i < uniform; ++i) add(cells[i]);
     if (by_weight == 0) continue;
-    for (const int64_t cell : draw_by_tensor(draw.weights[draw.first + image], by_weight, random)) {
-      add(cell);
-    }
+    const std::span<const float> values{weights.const_data_ptr<float>(), cells.size()};
+    for (const int64_t cell : draw_by_weight(values, by_weight, random)) add(cell);
   }
   return positions;
 }

@@ -28,7 +28,7 @@ struct PositionDraw {
 };
 
 // Positions of a conv's output for this input [N, C, H, W]: uniformly without replacement, and the
-// share `weighted` of them in proportion to `weights`.
+// share `weighted` of them in proportion to `weights`, where an image has any.
 std::vector<Position> draw_positions(const graph::Conv& op, int64_t kernel_height,
                                      int64_t kernel_width, const at::Tensor& input,
                                      const PositionDraw& draw, Random& random);

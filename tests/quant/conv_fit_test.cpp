@@ -5,7 +5,10 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 
 #include "exec/convert.h"
 #include "quant/conv_columns.h"
@@ -49,6 +52,17 @@ TEST(ConvColumns, DrawsAShareOfThePositionsByWeight) {
   EXPECT_NEAR(static_cast<double>(count(0.4, 1)), 40 + 30, 10);
   EXPECT_NEAR(static_cast<double>(count(1, 0)), 50, 2);  // the first image's weights
   EXPECT_NEAR(static_cast<double>(count(0, 1)), 50, 12);
+}
+
+TEST(ConvColumns, DrawsUniformlyFromAnImageWithoutWeights) {
+  graph::Conv op;
+  const at::Tensor input = at::zeros({1, 2, kSide, kSide});
+  Random random(5);
+  const PositionDraw draw{
+      .per_image = 100, .weighted = 0.5, .weights = at::zeros({1, kSide * kSide})};
+  std::set<std::pair<int32_t, int32_t>> places;
+  for (const Position& p : draw_positions(op, 1, 1, input, draw, random)) places.insert({p.y, p.x});
+  EXPECT_EQ(places.size(), 100U);
 }
 
 TEST(ConvColumns, TakesSmallMapsWholeAndMoreOfWhatCounts) {
