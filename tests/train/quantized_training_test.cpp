@@ -118,7 +118,8 @@ TEST_F(QuantizedTrainingTest, StartsAsThePostTrainingResult) {
     const double after = distance(scores(model), scores(annotated));
     EXPECT_GT(before, 1e-2) << scheme;
     EXPECT_LT(after, tolerance(annotated)) << scheme;
-    EXPECT_LT(tolerance(annotated), 0.1 * before) << scheme;
+    // Far from what codes or biases that are not taken over would do.
+    EXPECT_LT(tolerance(annotated), 0.25 * before) << scheme;
   }
 }
 
