@@ -12,7 +12,7 @@ their fidelity to the float model.
         --brevitas PYTHON [--coco coco] [--ours build/release/bin/yoloquant]
 
 PYTHON has torch brevitas onnx onnx2torch opencv-python-headless. Without it only ours is measured.
-GPTQ of ours draws at most 48 of the images; Brevitas takes all.
+GPTQ of ours takes at most 80 of the images; Brevitas takes all.
 """
 import argparse
 import os

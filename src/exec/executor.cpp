@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/version.h>
@@ -343,6 +344,17 @@ void Executor::set_quantization(const std::string& conv,
 }
 
 std::string resolve_device(const std::string& name) { return choose_device(name).str(); }
+
+bool is_fast_in_bfloat16(const std::string& device) {
+  if (choose_device(device).is_cuda()) {
+    return at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8();
+  }
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
 
 std::string Executor::device() const { return impl_->device().str(); }
 

@@ -20,10 +20,6 @@ struct FitOptions {
   int scale_candidates = 14;
   int descent_sweeps = 3;
   bool output_target = true;  // false: plain GPTQ, the float weights are the target
-  // Of fit_activation, which keeps its columns of `positions` alone: draws per output channel, and
-  // how much a position counts at least, whatever the slope of the activation there.
-  int64_t row_positions = 4000;
-  double slope_floor = 0.05;
 };
 
 struct FittedConv {
@@ -35,7 +31,6 @@ struct FittedConv {
 struct ConvToFit {
   const PairedInput& input;
   const Tensor& weight;               // float, [O, I/groups, KH, KW]
-  const Tensor* bias;                 // float, [O]; may be null
   const graph::Quantizer& quantizer;  // per channel; its scale is not used
   // How much output positions of the images [N, H * W] matter (position_weights); undefined: the
   // same.
@@ -47,11 +42,5 @@ struct ConvToFit {
 // W (C + l I)(H + l I)^-1; what remains is rounded by round_row. One fit per group (per channel
 // when depthwise).
 FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& random);
-
-// Least error of the outputs behind a SiLU, to first order: each position counts by the square of
-// the activation's slope there, so that errors where the activation is flat, and these are most
-// positions, cost nothing. Every output channel has moments of its own, from positions drawn in
-// proportion to their weight; slower than fit_output by far.
-FittedConv fit_activation(const ConvToFit& conv, const FitOptions& options, Random& random);
 
 }  // namespace yoloquant::quant

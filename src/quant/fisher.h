@@ -24,7 +24,7 @@ struct FisherOptions {
   int64_t first = 0;  // images [first, last)
   int64_t last = 0;
   uint64_t seed = 0;
-  bool bfloat16 = false;  // of the passes; weights are as good, and faster where there are kernels
+  bool bfloat16 = false;  // of the passes, where that is faster; weights are as good
 };
 
 // Runs the float graph forward and back, an image at a time, and adds up for each value x_i of an

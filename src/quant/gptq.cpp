@@ -10,20 +10,11 @@ namespace yoloquant::quant {
 
 namespace {
 
-bool is_silu(const graph::Operator& op) {
-  const auto* activation = std::get_if<graph::Activation>(&op);
-  return activation != nullptr && activation->kind == graph::ActivationKind::kSilu;
-}
-
 class Rounding {
  public:
   Rounding(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options,
            const PositionWeights& weights)
-      : annotated_(annotated),
-        context_(context),
-        options_(options),
-        weights_(weights),
-        consumers_(annotated.consumers()) {}
+      : annotated_(annotated), context_(context), options_(options), weights_(weights) {}
 
   void fit(const PairedInput& input) {
     const std::string& name = input.node.name;
@@ -34,19 +25,16 @@ class Rounding {
     const Tensor rounded = dequantize(quantize(original, quantizer), quantizer);
     if (equal(rounded, original) || !quantizer.per_channel()) return;
     if (projection_quantizer(original, quantizer.bits)) return;
-    const auto bias = context_.reference.parameters.find(name + ".bias");
-    const bool has_bias = bias != context_.reference.parameters.end();
-    ConvToFit conv{input, original, has_bias ? &bias->second : nullptr, quantizer, {}};
+    ConvToFit conv{input, original, quantizer, {}};
     const auto weights = weights_.find(name);
     if (weights != weights_.end()) conv.weights = weights->second;
     // By name, so that a resumed run draws the same.
     Random random(splitmix64_mix(context_.budget.seed() + 0x67707471) ^ fnv1a64(name));
-    FittedConv fitted = fits_activation(input.node, original) && has_bias
-                            ? fit_activation(conv, options_.fit, random)
-                            : fit_output(conv, options_.fit, random);
+    FittedConv fitted = fit_output(conv, options_.fit, random);
     annotated_.parameters[name + ".weight"] = std::move(fitted.weight);
     quantizer.scale = std::move(fitted.scale);
-    if (!has_bias) return;
+    const auto bias = context_.reference.parameters.find(name + ".bias");
+    if (bias == context_.reference.parameters.end()) return;
     Tensor& changed = annotated_.parameters[name + ".bias"];
     const auto before = bias->second.data<float>();
     const auto after = changed.mutable_data<float>();
@@ -56,39 +44,27 @@ class Rounding {
   }
 
  private:
-  bool fits_activation(const graph::Node& node, const Tensor& weight) const {
-    if (weight.size() / weight.dim(0) > options_.activation_limit) return false;
-    const std::vector<int>& users = consumers_[node.outputs[0]];
-    return users.size() == 1 && is_silu(annotated_.nodes[users[0]].op);
-  }
-
   graph::Graph& annotated_;
   const MethodContext& context_;
   const GptqOptions& options_;
   const PositionWeights& weights_;
-  std::vector<std::vector<int>> consumers_;
 };
 
 }  // namespace
-
-GptqOptions gptq_options(Effort effort) {
-  GptqOptions options;
-  if (effort == Effort::kFast) return options;
-  options.activation_limit = 1200;
-  if (effort == Effort::kMax) options.fit.row_positions = 8000;
-  return options;
-}
 
 void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options) {
   const auto total = static_cast<int64_t>(annotated.quantization.size());
   const int64_t available = context.images.size() - held_out_count(context.images.size());
   const int64_t images = options.images > 0 ? std::min(options.images, available) : available;
-  const PositionWeights weights = position_weights(context.reference, context.images,
-                                                   {.device = context.calibration.device,
-                                                    .last = images,
-                                                    .seed = context.budget.seed(),
-                                                    .bfloat16 = true},
-                                                   context.progress);
+  PositionWeights weights;
+  if (options.fit.weighted > 0) {
+    weights = position_weights(context.reference, context.images,
+                               {.device = context.calibration.device,
+                                .last = images,
+                                .seed = context.budget.seed(),
+                                .bfloat16 = true},
+                               context.progress);
+  }
   context.progress.start("rounding weights to the float model's output", total);
   Rounding rounding(annotated, context, options, weights);
   const int64_t resumed = take_count(context.state, total);
@@ -118,7 +94,7 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
 }
 
 void Gptq::apply(graph::Graph& annotated, const MethodContext& context) {
-  run_gptq(annotated, context, gptq_options(context.budget.effort()));
+  run_gptq(annotated, context);
 }
 
 }  // namespace yoloquant::quant

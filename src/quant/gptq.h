@@ -15,18 +15,14 @@ class Gptq : public Method {
   void apply(graph::Graph& annotated, const MethodContext& context) override;
 };
 
-// The settings of an effort; exposed for experiments and tests.
 struct GptqOptions {
   FitOptions fit;
   int64_t images = 80;
   int64_t memory = int64_t{640} << 20;  // of the values of these images, see walk_pairs
-  // Convs before a SiLU with no more weights per output channel than this are fitted to their
-  // activations (fit_activation), the others to their outputs.
-  int64_t activation_limit = 0;
 };
-GptqOptions gptq_options(Effort effort);
 
-// Runs it with explicit options.
-void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options);
+// Runs it with explicit options; for experiments and tests.
+void run_gptq(graph::Graph& annotated, const MethodContext& context,
+              const GptqOptions& options = {});
 
 }  // namespace yoloquant::quant

@@ -55,48 +55,6 @@ TEST(Gptq, ComesMuchCloserToTheFloatOutputThanNearest) {
   }
 }
 
-// conv -> SiLU, whose input is negative more often than not.
-graph::Graph conv_and_silu() {
-  graph::Graph graph;
-  const graph::ValueId image = graph.add_value("images");
-  graph.values[image].shape = {1, 3, 32, 32};
-  graph.inputs = {image};
-  const graph::ValueId sum = add_conv(graph, "conv", image, 3, 32, 3);
-  for (float& bias : graph.parameters.at("conv.bias").mutable_data<float>()) bias -= 1.0F;
-  graph.outputs = {graph.add_node("act", graph::Activation{}, {sum})};
-  graph::infer_shapes(graph);
-  return graph;
-}
-
-TEST(Gptq, FitsActivationsBehindSiLU) {
-  const graph::Graph reference = conv_and_silu();
-  MadeImages images(8, 32);
-  QuantizationConfig config;
-  config.scheme = parse_scheme("w3a16");
-  const graph::Graph nearest = quantize(reference, config, images).graph;
-  const CalibrationOptions calibration;
-  Budget budget;
-  const auto error = [&](int64_t activation_limit) {
-    graph::Graph graph = nearest;
-    GptqOptions options;
-    options.activation_limit = activation_limit;
-    run_gptq(graph, {reference, config, images, calibration, budget, Progress::none()}, options);
-    exec::Executor changed(graph, {.device = "cpu"});
-    exec::Executor original(reference, {.device = "cpu"});
-    double sum = 0;
-    images.for_each_batch(1, [&](const Tensor& image) {
-      const Tensor a = changed.run({image}).at(0);
-      const Tensor b = original.run({image}).at(0);
-      for (size_t i = 0; i < a.data<float>().size(); ++i) {
-        sum += std::pow(a.data<float>()[i] - b.data<float>()[i], 2);
-      }
-    });
-    return sum;
-  };
-  const double to_activations = error(1000);
-  EXPECT_LT(to_activations, error(0));
-}
-
 TEST(Gptq, WeightsAreOnTheGridTheyAreStoredWith) {
   const QuantizationResult result = quantized(tiny_detector(), "w4a16", "gptq");
   for (const auto& [conv, annotation] : result.graph.quantization) {
