@@ -18,8 +18,8 @@ namespace yoloquant::exec {
 // or absent one.
 std::string resolve_device(const std::string& name);
 
-// Whether convolutions are faster in bfloat16 than in float32 there. CPUs without instructions for it
-// emulate them, at a half to a quarter of float32's speed.
+// Whether convolutions are faster in bfloat16 than in float32 there. CPUs without instructions for
+// it emulate them, at a half to a quarter of float32's speed.
 bool is_fast_in_bfloat16(const std::string& device);
 
 struct ExecutorOptions {

@@ -199,6 +199,7 @@ TrainResult TrainJob::run() {
       throw;
     }
   }
+  if (leaves_start() && writes()) prefer_start();
   if (writes()) recorder_->finish();
   ranks_.barrier();
   return result();
@@ -341,9 +342,22 @@ void TrainJob::keep_copies() {
   if (is_start || (done > 0 && position_.best_epoch == done - 1)) {
     link_file(weights(kLast), weights(kBest));
   }
+  if (is_start && leaves_start()) link_file(weights(kLast), weights(kStart));
   if (options_.save_period > 0 && done > 0 && done % options_.save_period == 0) {
     link_file(weights(kLast), weights(fmt::format("epoch{:03}.pt", done)));
   }
+}
+
+// The start had the bits that the training ends with: its figure counts after all.
+void TrainJob::prefer_start() {
+  train::TrainerState state;
+  TrainPosition start;
+  read_train_checkpoint(weights(kStart), state, start);
+  if (start.best_fitness < position_.best_fitness) return;
+  position_.best_epoch = start.best_epoch;
+  position_.best_fitness = start.best_fitness;
+  position_.best_map = start.best_map;
+  link_file(weights(kStart), weights(kBest));
 }
 
 TrainResult TrainJob::result() const {

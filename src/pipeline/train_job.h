@@ -36,6 +36,7 @@ class TrainJob {
   static constexpr const char* kLast = "last.pt";
   static constexpr const char* kGood = "good.pt";  // what a collapse goes back to
   static constexpr const char* kBest = "best.pt";
+  static constexpr const char* kStart = "start.pt";  // of a training that goes through other bits
 
   using Clock = std::chrono::steady_clock;
 
@@ -43,6 +44,10 @@ class TrainJob {
   std::filesystem::path weights(const std::string& name) const;
   std::filesystem::path file(const std::string& below) const { return options_.out / below; }
   bool writes() const { return root_ != nullptr; }
+  // Whether what the start scored, with the bits asked for, is forgotten on the way.
+  bool leaves_start() const {
+    return options_.validate_start && options_.qat && !options_.qat->options.stages.empty();
+  }
   void info(const std::string& line);
 
   static TrainData open_data(const TrainOptions& options, train::Ranks& ranks, Progress& progress);
@@ -65,6 +70,7 @@ class TrainJob {
   std::vector<data::TrainBatch> some_batches(int64_t count);
   void note_result(const Validation& validation);
   void forget_best();
+  void prefer_start();
   static std::string loss_text(const train::LossItems& losses);
   nlohmann::ordered_json run_json() const;
   report::RunRecord run_record() const;

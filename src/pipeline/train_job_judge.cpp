@@ -10,9 +10,11 @@ namespace fs = std::filesystem;
 
 // What comes before the first batch.
 void TrainJob::start_training() {
+  if (!options_.validate_start) trainer_.begin_epoch(position_.epoch);
   const int64_t wanted = trainer_.batches_to_prepare();
   if (wanted > 0) trainer_.prepare(some_batches(wanted));
   if (!options_.validate_start) return;
+  // With the bits asked for, whatever those of the first stage are.
   std::optional<Validation> validation;
   {
     const train::Trainer::Averaged averaged(trainer_);
@@ -153,7 +155,7 @@ void TrainJob::forget_best() {
   position_.best_fitness = -1;
   position_.best_map = 0;
   watch_.forget_best();
-  info("bits have fallen: the best model is sought anew");
+  info("other bits from here on: the best model is sought anew");
 }
 
 void TrainJob::note_result(const Validation& validation) {

@@ -1,3 +1,5 @@
+#include "quant/conv_fit.h"
+
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/cholesky_solve.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
@@ -10,7 +12,6 @@
 #include "base/parallel.h"
 #include "exec/convert.h"
 #include "quant/conv_columns.h"
-#include "quant/conv_fit.h"
 #include "quant/rounding_problem.h"
 
 namespace yoloquant::quant {

@@ -95,11 +95,6 @@ QuantizedTraining::QuantizedTraining(TrainableGraph& model, const graph::Graph& 
     QuantizedLayer layer = make_layer(model, conv, annotation->second);
     if (options_.adopt_weights) adopt(layer, annotated);
     if (options_.weight_steps == StepStart::kLsq) layer.set_steps(lsq_steps(layer));
-    const int bits = bits_at(0, layer.target_bits);
-    if (bits != layer.target_bits) {
-      layer.set_bits(bits);
-      layer.search_steps();
-    }
     if (options_.correct_after < 1 && !layer.norm) {
       layer.correction = at::zeros_like(layer.log_step.detach()).requires_grad_(true);
     }
@@ -213,7 +208,7 @@ int QuantizedTraining::bits_at(double progress, int target) const {
 
 bool QuantizedTraining::begin_epoch(double progress) {
   layers_->gradients.clear();
-  bool fallen = false;
+  bool changed = false;
   for (QuantizedLayer& layer : layers_->all) {
     layer.tracker.clear_count();
     if (layer.input) layer.input->count.zero_();
@@ -223,9 +218,9 @@ bool QuantizedTraining::begin_epoch(double progress) {
     layer.search_steps();
     // Codes have another meaning now.
     layer.tracker.restart(layer.codes());
-    fallen = true;
+    changed = true;
   }
-  return fallen;
+  return changed;
 }
 
 bool QuantizedTraining::correcting(double progress) const {

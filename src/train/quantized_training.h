@@ -68,7 +68,8 @@ class QuantizedTraining {
   // Throws Error that names `what` for a state of other layers.
   void load(const TensorMap& state, const std::string& what);
 
-  // True when bits have fallen: steps have jumped, and averages over them must start anew.
+  // Sets the bits of the stage. True when they have changed: steps have jumped, and averages over
+  // them must start anew.
   bool begin_epoch(double progress);
   // Added to the loss: dampening. Undefined when there is nothing to add.
   at::Tensor penalty(double progress) const;

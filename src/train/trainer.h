@@ -85,8 +85,8 @@ class Trainer {
   int64_t batches_to_prepare() const;
   void prepare(std::span<const data::TrainBatch> batches);
 
-  // True when parameters have jumped (bits have fallen): figures from before say nothing about what
-  // comes.
+  // True when parameters have jumped (other bits from here on): figures from before say nothing
+  // about what comes.
   bool begin_epoch(int64_t epoch);
 
   // What all learning rates of the schedule are multiplied by; 1 at the start, and not part of the

@@ -78,7 +78,7 @@ TEST(QuantizedTraining, TheBestModelHasTheBitsAskedFor) {
   events.info = [&](std::string_view line) { said.emplace_back(line); };
   const TrainResult result = train(options, events);
   EXPECT_GE(result.best_epoch, 3);
-  EXPECT_THAT(said, testing::Contains(HasSubstr("bits have fallen")));
+  EXPECT_THAT(said, testing::Contains(HasSubstr("other bits from here on")));
   train::TrainerState state;
   TrainPosition position;
   read_train_checkpoint(folder / "run/weights/best.pt", state, position);
@@ -89,6 +89,27 @@ TEST(QuantizedTraining, TheBestModelHasTheBitsAskedFor) {
     ++layers;
   }
   EXPECT_GT(layers, 5);
+}
+
+// What epochs of more bits score does not hide what the start did with the bits asked for.
+TEST(QuantizedTraining, TheStartCountsBesideWhatComesAfterMoreBits) {
+  const test::TemporaryFolder folder;
+  TrainOptions options = small_training(folder / "run");
+  options.trainer.schedule.epochs = 2;
+  options.trainer.schedule.rate = 1e-12;  // nothing gets better
+  options.validate_start = true;
+  options.qat = quantizers("w4a16");
+  options.qat->options.stages = train::progressive_stages({8});
+  const TrainResult result = train(options);
+  EXPECT_EQ(result.best_epoch, 0);
+  train::TrainerState state;
+  TrainPosition position;
+  read_train_checkpoint(folder / "run/weights/best.pt", state, position);
+  EXPECT_EQ(state.iteration, 0);
+  for (const auto& [name, value] : state.parts) {
+    if (!name.ends_with(".weight_bits")) continue;
+    EXPECT_EQ(value.data<int64_t>()[0], 4) << name;
+  }
 }
 
 TEST(QuantizedTraining, StepsBecomeWholeEpochs) {
