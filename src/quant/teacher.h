@@ -17,7 +17,7 @@ class Teacher : public Method {
 };
 
 struct TeacherOptions {
-  int64_t steps = 800;
+  int64_t steps = 500;
   double seconds = 1e9;  // when they are over it stops, with the schedule at its end
   double full = 0.5;     // share of the steps that see one view at full size, not a batch of crops
   double changed = 0.6;  // of these, the share that is cut anew, not an image as the model sees it
@@ -29,7 +29,7 @@ struct TeacherOptions {
   double bias_rate = 3e-4;
   int64_t warmup = 30;              // steps
   double held_out = kHeldOutShare;  // part of the images
-  int64_t checks = 8;               // of the held-out loss
+  int64_t checks = 4;               // of the held-out loss
   double average = 0.99;            // decay of the running mean of the parameters; 0: none
   bool bfloat16 = true;             // forward and backward; parameters and losses stay float32.
                                     // The method itself asks exec::is_fast_in_bfloat16
