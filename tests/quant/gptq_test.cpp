@@ -7,7 +7,6 @@
 #include "exec/executor.h"
 #include "model/model.h"
 #include "quant/quantize.h"
-#include "small_graph.h"
 #include "tiny_detector.h"
 
 namespace yoloquant::quant {
