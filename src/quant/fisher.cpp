@@ -74,9 +74,8 @@ void visit_gradients(const graph::Graph& graph, CalibrationData& images,
                      const FisherOptions& options,
                      const std::function<bool(graph::ValueId)>& wanted, Progress& progress,
                      const GradientVisitor& visit) {
-  const std::string device = exec::resolve_device(options.device);
-  const Student model(graph, {.device = device,
-                              .bfloat16 = options.bfloat16 && exec::is_fast_in_bfloat16(device),
+  const Student model(graph, {.device = exec::resolve_device(options.device),
+                              .bfloat16 = options.bfloat16,
                               .trainable = false});
   const WatchedValues watched = watched_values(graph);
   Random random(splitmix64_mix(options.seed + 0x66697368));

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "exec/convert.h"
+#include "exec/executor.h"
 #include "quant/straight_through.h"
 
 namespace yoloquant::quant {
@@ -26,9 +27,10 @@ at::Tensor channels_last(const at::Tensor& x) {
 
 Student::Student(const graph::Graph& graph, const Options& options)
     : graph_(graph), options_(options), fixed_(graph.nodes.size()) {
+  options_.bfloat16 = options.bfloat16 && exec::is_fast_in_bfloat16(options.device);
   const c10::Device device(options.device);
   const c10::ScalarType type =
-      options.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
+      options_.bfloat16 ? c10::ScalarType::BFloat16 : c10::ScalarType::Float;
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
     const graph::Node& node = graph_.nodes[i];
     const auto load = [&](const char* part) {

@@ -21,7 +21,8 @@ class Student {
  public:
   struct Options {
     std::string device = "cpu";
-    bool bfloat16 = false;  // activations and weights; latent values stay float32
+    bool bfloat16 = false;  // activations and weights, where that is faster; latent values stay
+                            // float32
     bool trainable = true;
     int float_input_bits = 17;  // inputs of so many bits or more are not quantized
   };

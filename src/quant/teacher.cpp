@@ -258,7 +258,6 @@ bool Teacher::depends_on_inputs(int bits) const { return bits < kFineInputBits; 
 void Teacher::apply(graph::Graph& annotated, const MethodContext& context) {
   TeacherOptions options = teacher_options(context.budget.effort());
   options.device = exec::resolve_device(context.calibration.device);
-  options.bfloat16 = exec::is_fast_in_bfloat16(options.device);
   run_teacher(annotated, context, options);
 }
 

@@ -31,8 +31,8 @@ struct TeacherOptions {
   double held_out = kHeldOutShare;  // part of the images
   int64_t checks = 4;               // of the held-out loss
   double average = 0.99;            // decay of the running mean of the parameters; 0: none
-  bool bfloat16 = true;             // forward and backward; parameters and losses stay float32.
-                                    // The method itself asks exec::is_fast_in_bfloat16
+  bool bfloat16 = true;             // forward and backward, where that is faster; parameters and
+                                    // losses stay float32
   std::string device = "cpu";
 };
 TeacherOptions teacher_options(Effort effort);
