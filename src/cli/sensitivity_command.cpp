@@ -15,6 +15,9 @@ void SensitivityArguments::declare(Options& o) {
   o.section("Measurement");
   declare_head(o, &head);
   o.add("bits", &options.bits, "of weights, and from 4 on of activations").value_name("N");
+  o.add("rounding", &rounding,
+        "of the weights of a layer by itself: to nearest, or as quantize's default method begins")
+      .one_of({"nearest", "gptq"});
   o.add("activations", &options.activations, "measure activations, not only weights");
   o.add("blocks", &options.blocks, "measure modules with several convs, too");
   o.add("fidelity", &options.fidelity,
@@ -51,7 +54,7 @@ Command sensitivity_command(Runner<SensitivityArguments> runner) {
        "yoloquant sensitivity yolov10n.pt --calib coco/calib100.txt --out sensitivity"},
       {"Bits by layer, 4.5 on average, for quantize --config sensitivity/mixed.yaml",
        "yoloquant sensitivity yolov10n.pt --calib coco/calib100.txt --mean-bits 4.5 "
-       "--no-activations --no-blocks --out sensitivity"}};
+       "--rounding gptq --no-activations --no-blocks --out sensitivity"}};
   return define<SensitivityArguments>(std::move(info), runner);
 }
 

@@ -16,6 +16,7 @@ struct SensitivityArguments : ModelArguments {
   graph::Head head = graph::Head::kOneToMany;
   QuantizationArguments quantization;
   BitBudgetArguments bits;
+  std::string rounding = "nearest";
   pipeline::SensitivityOptions options;
   Device device;
 

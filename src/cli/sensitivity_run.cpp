@@ -41,6 +41,7 @@ int run_sensitivity(const SensitivityArguments& arguments, Context& context) {
   arguments.quantization.apply(arguments.scheme, quantize);
   pipeline::SensitivityOptions options = arguments.options;
   options.config = quantize.config;
+  if (arguments.rounding == "gptq") options.rounding = quant::Rounding::kGptq;
   options.layout = quantize.layout;
   options.effort = quantize.effort;
   options.seconds = quantize.seconds;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "quant/bit_allocation.h"
+#include "quant/method.h"
 
 namespace yoloquant::pipeline {
 namespace {
@@ -194,6 +195,9 @@ MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
   wanted.weight_bits = kChoices;
   wanted.activation_bits = {};
   wanted.blocks = false;
+  const bool begins_with_gptq = quant::resolve_method(config).starts_with("gptq");
+  if (begins_with_gptq) wanted.rounding = quant::Rounding::kGptq;
+  wanted.calibration.device = options.device;
   const auto variants = quant::float_variants(inference, config, images, wanted, progress);
   const auto result =
       quant::replay(inference, inference, variants, images, options, nullptr, progress);

@@ -38,6 +38,9 @@ void check_options(const SensitivityOptions& options) {
   if (options.calibration.source.empty() && options.calibration.coco_root.empty()) {
     fail_usage("sensitivity needs images: name a list file or a folder (--calib)");
   }
+  if (options.rounding != quant::Rounding::kNearest && !from_float(options)) {
+    fail_usage("--rounding is of layers that are quantized by themselves, without --method");
+  }
   if (options.config.preset != quant::Preset::kNone) {
     fail_usage("sensitivity measures no preset");
   }
@@ -93,7 +96,8 @@ class Measurement {
                                    .activation_bits = {},
                                    .blocks = options_.blocks,
                                    .calibration = calibration,
-                                   .seed = options_.seed};
+                                   .seed = options_.seed,
+                                   .rounding = options_.rounding};
       if (options_.activations) {
         std::ranges::copy_if(options_.bits, std::back_inserter(wanted.activation_bits),
                              [](int bits) { return bits >= quant::kMinActivationBits; });
@@ -121,7 +125,7 @@ class Measurement {
       if (variant.bits == 0) {
         Variant same = variant;
         same.bits = options_.config.scheme.weight_bits;
-        same.float_parameters = false;
+        same.parameters.clear();
         for (auto& [conv, quantization] : same.changes) quantization = base_->quantization.at(conv);
         all.push_back(std::move(same));
       }
@@ -135,14 +139,17 @@ class Measurement {
     report_.head = graph::head_name(head_);
     const data::LoaderOptions size = loader();
     report_.image_size = fmt::format("{} x {}", size.input_height, size.input_width);
+    report_.rounding = quant::rounding_name(options_.rounding);
     if (!from_float(options_)) {
       report_.base = quant::scheme_name(options_.config.scheme) + " " + options_.config.method;
     }
     report_.images =
         options_.images > 0 ? std::min(options_.images, images_.size()) : images_.size();
-    const bool ranges = std::ranges::any_of(
-        variants_, [](const Variant& v) { return v.part == Part::kActivations; });
-    if (ranges || !from_float(options_)) report_.calibration_images = images_.size();
+    const bool reads_images =
+        !from_float(options_) || options_.rounding != quant::Rounding::kNearest ||
+        std::ranges::any_of(variants_,
+                            [](const Variant& v) { return v.part == Part::kActivations; });
+    if (reads_images) report_.calibration_images = images_.size();
     report_.detection = watched_.detection;
     report_.error_names = watched_.names;
     for (const Variant& variant : variants_) {

@@ -26,10 +26,11 @@ struct SensitivityOptions {
   // measured.
   quant::QuantizationConfig config;
   graph::Head head = graph::Head::kOneToMany;
-  onnx::Layout layout = onnx::Layout::kQcdq;  // deploy has fewer convs
-  CalibrationListOptions calibration;         // ranges of activations, and methods
-  int64_t images = 16;                        // of these, on which layers are measured
-  std::vector<int> bits{3, 4, 6, 8};          // activations: those from 4
+  onnx::Layout layout = onnx::Layout::kQcdq;             // deploy has fewer convs
+  CalibrationListOptions calibration;                    // ranges of activations, and methods
+  int64_t images = 16;                                   // of these, on which layers are measured
+  std::vector<int> bits{3, 4, 6, 8};                     // activations: those from 4
+  quant::Rounding rounding = quant::Rounding::kNearest;  // of weights, with method nearest
   bool activations = true;
   bool blocks = true;
   bool fidelity = true;

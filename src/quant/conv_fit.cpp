@@ -78,11 +78,13 @@ at::Tensor output_target(const at::Tensor& weight, const at::Tensor& hessian,
       .contiguous();
 }
 
-// Rounds the rows of one group; writes values and scales.
+// Rounds the rows of one group into the rows of the conv from `first` on.
 void round_group(const at::Tensor& target, const RoundingProblem& problem,
-                 const RoundingOptions& options, float* values, float* scales) {
+                 const RoundingOptions& options, int64_t first, FittedConv& fitted) {
   const int64_t k = target.size(1);
   const auto* data = target.const_data_ptr<float>();
+  float* values = fitted.weight.mutable_data<float>().data() + first * k;
+  float* scales = fitted.scale.data() + first;
   parallel_for(static_cast<size_t>(target.size(0)), 0, [&](size_t r) {
     const RoundedRow row = round_row(problem, {data + r * k, static_cast<size_t>(k)}, options);
     std::ranges::copy(row.values, values + static_cast<int64_t>(r) * k);
@@ -105,21 +107,23 @@ std::vector<double> mean_change(const at::Tensor& rounded, const at::Tensor& wei
 
 }  // namespace
 
-FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& random) {
+FittedConv fit_output(const ConvToFit& conv, CodeRange range, const FitOptions& options,
+                      Random& random) {
+  return std::move(fit_outputs(conv, {&range, 1}, options, random)[0]);
+}
+
+std::vector<FittedConv> fit_outputs(const ConvToFit& conv, std::span<const CodeRange> ranges,
+                                    const FitOptions& options, Random& random) {
   Moments moments = collect(conv, options, random);
   release_free_memory();  // of columns
   const int64_t groups = moments.hessian.size(0);
   const int64_t rows = conv.weight.dim(0) / groups;
-  const int64_t k = moments.hessian.size(1);
-  const at::Tensor weight = exec::view_of(conv.weight).view({groups, rows, k});
-  FittedConv result{Tensor(DType::kFloat32, conv.weight.shape()),
-                    std::vector<float>(static_cast<size_t>(conv.weight.dim(0))),
-                    {}};
-  auto* values = result.weight.mutable_data<float>().data();
-  const RoundingOptions rounding{.qmin = conv.quantizer.qmin,
-                                 .qmax = conv.quantizer.qmax,
-                                 .scale_candidates = options.scale_candidates,
-                                 .descent_sweeps = options.descent_sweeps};
+  const at::Tensor weight =
+      exec::view_of(conv.weight).view({groups, rows, moments.hessian.size(1)});
+  std::vector<FittedConv> results(ranges.size(),
+                                  {Tensor(DType::kFloat32, conv.weight.shape()),
+                                   std::vector<float>(static_cast<size_t>(conv.weight.dim(0))),
+                                   {}});
   for (int64_t g = 0; g < groups; ++g) {
     at::Tensor hessian = moments.hessian[g];
     const double lambda = damping_of(hessian, options.damping);
@@ -132,12 +136,21 @@ FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& 
       moments.cross = moments.hessian = at::Tensor();
       release_free_memory();
     }
-    round_group(target, rounding_problem(std::move(hessian), lambda), rounding,
-                values + g * rows * k, result.scale.data() + g * rows);
+    const RoundingProblem problem = rounding_problem(std::move(hessian), lambda);
+    for (size_t i = 0; i < ranges.size(); ++i) {
+      round_group(target, problem,
+                  {.qmin = ranges[i].qmin,
+                   .qmax = ranges[i].qmax,
+                   .scale_candidates = options.scale_candidates,
+                   .descent_sweeps = options.descent_sweeps},
+                  g * rows, results[i]);
+    }
   }
-  result.bias_change =
-      mean_change(exec::view_of(result.weight).view(weight.sizes()), weight, moments);
-  return result;
+  for (FittedConv& result : results) {
+    result.bias_change =
+        mean_change(exec::view_of(result.weight).view(weight.sizes()), weight, moments);
+  }
+  return results;
 }
 
 }  // namespace yoloquant::quant

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "base/random.h"
@@ -28,10 +29,14 @@ struct FittedConv {
   std::vector<double> bias_change;  // by output channel
 };
 
+struct CodeRange {
+  int qmin = -8;
+  int qmax = 7;
+};
+
 struct ConvToFit {
   const PairedInput& input;
-  const Tensor& weight;               // float, [O, I/groups, KH, KW]
-  const graph::Quantizer& quantizer;  // per channel; its scale is not used
+  const Tensor& weight;  // float, [O, I/groups, KH, KW]
   // How much output positions of the images [N, H * W] matter (position_weights); undefined: the
   // same.
   at::Tensor weights;
@@ -39,8 +44,12 @@ struct ConvToFit {
 
 // Least error of the conv's outputs, summed over the positions. With H = E[x' x''] and
 // C = E[x x''] the target is the weight that reproduces the float output from quantized inputs,
-// W (C + l I)(H + l I)^-1; what remains is rounded by round_row. One fit per group (per channel
-// when depthwise).
-FittedConv fit_output(const ConvToFit& conv, const FitOptions& options, Random& random);
+// W (C + l I)(H + l I)^-1; what remains is rounded by round_row, one scale a channel. One fit per
+// group (per channel when depthwise).
+FittedConv fit_output(const ConvToFit& conv, CodeRange range, const FitOptions& options,
+                      Random& random);
+// The same for several ranges of codes, from the same positions.
+std::vector<FittedConv> fit_outputs(const ConvToFit& conv, std::span<const CodeRange> ranges,
+                                    const FitOptions& options, Random& random);
 
 }  // namespace yoloquant::quant

@@ -10,6 +10,37 @@ namespace yoloquant::quant {
 
 namespace {
 
+// A lossless quantizer (DFL) stays as it is, and so does its bias; and the DFL projection where the
+// checkpoint's has rounding errors, to which a fit would return.
+bool can_be_fitted(const Tensor& weight, const graph::Quantizer& quantizer) {
+  if (!quantizer.per_channel() || projection_quantizer(weight, quantizer.bits)) return false;
+  return !equal(dequantize(quantize(weight, quantizer), quantizer), weight);
+}
+
+void store(FittedConv fitted, const std::string& conv, const graph::Graph& reference,
+           graph::Graph& annotated) {
+  annotated.parameters[conv + ".weight"] = std::move(fitted.weight);
+  annotated.quantization.at(conv).weight->scale = std::move(fitted.scale);
+  const auto bias = reference.parameters.find(conv + ".bias");
+  if (bias == reference.parameters.end()) return;
+  Tensor& changed = annotated.parameters[conv + ".bias"];
+  const auto before = bias->second.data<float>();
+  const auto after = changed.mutable_data<float>();
+  for (size_t i = 0; i < after.size(); ++i) {
+    after[i] = static_cast<float>(before[i] + fitted.bias_change[i]);
+  }
+}
+
+// By name, so that a resumed run draws the same.
+Random draws_of(const std::string& conv, uint64_t seed) {
+  return Random(splitmix64_mix(seed + 0x67707471) ^ fnv1a64(conv));
+}
+
+at::Tensor weights_of(const std::string& conv, const PositionWeights& weights) {
+  const auto found = weights.find(conv);
+  return found == weights.end() ? at::Tensor() : found->second;
+}
+
 class Rounding {
  public:
   Rounding(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options,
@@ -19,28 +50,12 @@ class Rounding {
   void fit(const PairedInput& input) {
     const std::string& name = input.node.name;
     const Tensor& original = context_.reference.parameter(name + ".weight");
-    graph::Quantizer& quantizer = *annotated_.quantization.at(name).weight;
-    // A lossless quantizer (DFL) stays as it is, and so does its bias; and the DFL projection where
-    // the checkpoint's has rounding errors, to which a fit would return.
-    const Tensor rounded = dequantize(quantize(original, quantizer), quantizer);
-    if (equal(rounded, original) || !quantizer.per_channel()) return;
-    if (projection_quantizer(original, quantizer.bits)) return;
-    ConvToFit conv{input, original, quantizer, {}};
-    const auto weights = weights_.find(name);
-    if (weights != weights_.end()) conv.weights = weights->second;
-    // By name, so that a resumed run draws the same.
-    Random random(splitmix64_mix(context_.budget.seed() + 0x67707471) ^ fnv1a64(name));
-    FittedConv fitted = fit_output(conv, options_.fit, random);
-    annotated_.parameters[name + ".weight"] = std::move(fitted.weight);
-    quantizer.scale = std::move(fitted.scale);
-    const auto bias = context_.reference.parameters.find(name + ".bias");
-    if (bias == context_.reference.parameters.end()) return;
-    Tensor& changed = annotated_.parameters[name + ".bias"];
-    const auto before = bias->second.data<float>();
-    const auto after = changed.mutable_data<float>();
-    for (size_t i = 0; i < after.size(); ++i) {
-      after[i] = static_cast<float>(before[i] + fitted.bias_change[i]);
-    }
+    const graph::Quantizer& quantizer = *annotated_.quantization.at(name).weight;
+    if (!can_be_fitted(original, quantizer)) return;
+    Random random = draws_of(name, context_.budget.seed());
+    store(fit_output({input, original, weights_of(name, weights_)},
+                     {quantizer.qmin, quantizer.qmax}, options_.fit, random),
+          name, context_.reference, annotated_);
   }
 
  private:
@@ -91,6 +106,55 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqO
     throw;
   }
   context.progress.finish();
+}
+
+void round_alone(const graph::Graph& inference, const std::vector<graph::Graph*>& annotated,
+                 CalibrationData& images, const LoneRoundingOptions& options, Progress& progress) {
+  const int64_t available = images.size() - held_out_count(images.size());
+  const int64_t count = std::min(options.images, available);
+  PositionWeights weights;
+  if (options.fit.weighted > 0) {
+    weights = position_weights(
+        inference, images,
+        {.device = options.device, .last = count, .seed = options.seed, .bfloat16 = true},
+        progress);
+  }
+  // What is still to be visited: a conv that was is float again, so later ones see float inputs.
+  graph::Graph walked = inference;
+  for (const graph::Graph* graph : annotated) {
+    for (const auto& [conv, annotation] : graph->quantization) {
+      walked.quantization[conv].weight = annotation.weight;
+    }
+  }
+  progress.start("rounding each layer by itself", static_cast<int64_t>(walked.quantization.size()));
+  int64_t done = 0;
+  walk_pairs(inference, walked, images, {.images = count, .batch = 4},
+             [&](const PairedInput& input) {
+               const std::string& name = input.node.name;
+               const Tensor& original = inference.parameter(name + ".weight");
+               std::vector<graph::Graph*> fitted;
+               std::vector<CodeRange> ranges;
+               for (graph::Graph* graph : annotated) {
+                 const auto annotation = graph->quantization.find(name);
+                 if (annotation == graph->quantization.end()) continue;
+                 const graph::Quantizer& quantizer = *annotation->second.weight;
+                 if (quantizer.bits >= kFineWeightBits || !can_be_fitted(original, quantizer))
+                   continue;
+                 fitted.push_back(graph);
+                 ranges.push_back({quantizer.qmin, quantizer.qmax});
+               }
+               if (!ranges.empty()) {
+                 Random random = draws_of(name, options.seed);
+                 std::vector<FittedConv> convs = fit_outputs(
+                     {input, original, weights_of(name, weights)}, ranges, options.fit, random);
+                 for (size_t i = 0; i < fitted.size(); ++i) {
+                   store(std::move(convs[i]), name, inference, *fitted[i]);
+                 }
+               }
+               walked.quantization.at(name).weight.reset();
+               progress.update(++done, name);
+             });
+  progress.finish();
 }
 
 void Gptq::apply(graph::Graph& annotated, const MethodContext& context) {

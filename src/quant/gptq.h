@@ -25,4 +25,22 @@ struct GptqOptions {
 void run_gptq(graph::Graph& annotated, const MethodContext& context,
               const GptqOptions& options = {});
 
+struct LoneRoundingOptions {
+  // Half as many scales and a third of the descent: for comparing layers, not for keeping.
+  FitOptions fit{.scale_candidates = 7, .descent_sweeps = 1, .output_target = false};
+  int64_t images = 32;
+  uint64_t seed = 0;
+  std::string device = "auto";
+};
+
+// More bits need no more than the nearest codes.
+inline constexpr int kFineWeightBits = 7;
+
+// Rounds every conv as gptq does when all other layers stay float. `annotated`: graphs that
+// annotate_weights has annotated, each with its own numbers of bits. What has less than
+// kFineWeightBits gets new weights, scales and biases.
+void round_alone(const graph::Graph& inference, const std::vector<graph::Graph*>& annotated,
+                 CalibrationData& images, const LoneRoundingOptions& options,
+                 Progress& progress = Progress::none());
+
 }  // namespace yoloquant::quant

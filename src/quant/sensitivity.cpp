@@ -9,13 +9,15 @@
 #include "base/error.h"
 #include "exec/convert.h"
 #include "exec/executor.h"
+#include "quant/gptq.h"
 #include "quant/nearest.h"
 #include "quant/range_choice.h"
 
 namespace yoloquant::quant {
 namespace {
 
-using Quantizations = std::map<std::string, graph::ConvQuantization>;
+// The graph with everything annotated, and rounded if it is not to be to nearest; by bits.
+using Annotated = std::map<int, graph::Graph>;
 
 // Every layer at these bits, whatever the rules say of bits.
 QuantizationConfig with_bits(QuantizationConfig config, Part part, int bits) {
@@ -25,19 +27,14 @@ QuantizationConfig with_bits(QuantizationConfig config, Part part, int bits) {
   return config;
 }
 
-Quantizations weights_at(const graph::Graph& inference, const QuantizationConfig& config,
-                         int bits) {
-  graph::Graph annotated = inference;
-  annotate_weights(annotated, with_bits(config, Part::kWeights, bits));
-  return annotated.quantization;
-}
-
-int64_t weight_count(const graph::Graph& graph, const Quantizations& changes) {
-  int64_t count = 0;
-  for (const auto& [conv, quantization] : changes) {
-    count += graph.parameter(conv + ".weight").size();
+// Its weight and bias in the graph.
+TensorMap parameters_of(const std::string& conv, const graph::Graph& graph) {
+  TensorMap parameters;
+  for (const char* part : {".weight", ".bias"}) {
+    const auto found = graph.parameters.find(conv + part);
+    if (found != graph.parameters.end()) parameters.insert(*found);
   }
-  return count;
+  return parameters;
 }
 
 // Convs and blocks for one part.
@@ -50,11 +47,14 @@ class VariantList {
     if (convs_.empty()) fail_usage("every conv is skipped");
   }
 
-  // `by_bits`: annotations of all convs, for each number of bits.
-  void add_convs(Part part, const std::map<int, Quantizations>& by_bits) {
+  // `own_parameters`: convs that change get the parameters of the graph that their annotation is
+  // of.
+  void add_convs(Part part, const Annotated& by_bits, bool own_parameters = false) {
+    own_parameters_ = own_parameters;
     for (const std::string& conv : convs_) add(conv, false, {conv}, part, by_bits);
   }
-  void add_blocks(Part part, const std::map<int, Quantizations>& by_bits) {
+  void add_blocks(Part part, const Annotated& by_bits, bool own_parameters = false) {
+    own_parameters_ = own_parameters;
     for (const auto& [path, convs] : conv_blocks(convs_)) add(path, true, convs, part, by_bits);
   }
 
@@ -63,18 +63,20 @@ class VariantList {
 
  private:
   void add(const std::string& name, bool block, const std::vector<std::string>& convs, Part part,
-           const std::map<int, Quantizations>& by_bits) {
-    for (const auto& [bits, quantizations] : by_bits) {
+           const Annotated& by_bits) {
+    for (const auto& [bits, graph] : by_bits) {
       Variant variant;
       variant.name = name;
       variant.block = block;
       variant.part = part;
       variant.bits = bits;
       for (const std::string& conv : convs) {
-        const auto found = quantizations.find(conv);
-        if (found != quantizations.end()) variant.changes.insert(*found);
+        const auto found = graph.quantization.find(conv);
+        if (found == graph.quantization.end()) continue;
+        variant.changes.insert(*found);
+        variant.weights += graph_.parameter(conv + ".weight").size();
+        if (own_parameters_) variant.parameters.merge(parameters_of(conv, graph));
       }
-      variant.weights = weight_count(graph_, variant.changes);
       if (!variant.changes.empty()) variants_.push_back(std::move(variant));
     }
   }
@@ -82,29 +84,29 @@ class VariantList {
   const graph::Graph& graph_;
   std::vector<std::string> convs_;
   std::vector<Variant> variants_;
+  bool own_parameters_ = false;
 };
 
-std::map<int, Quantizations> weights_by_bits(const graph::Graph& inference,
-                                             const QuantizationConfig& config,
-                                             const std::vector<int>& bits, Progress& progress) {
-  std::map<int, Quantizations> result;
+Annotated weights_by_bits(const graph::Graph& inference, const QuantizationConfig& config,
+                          const std::vector<int>& bits, Progress& progress) {
+  Annotated result;
   progress.start("choosing weight scales", static_cast<int64_t>(bits.size()));
   for (const int b : bits) {
     if (!valid_weight_bits(b)) {
       fail_usage("{} weight bits: {} to {} are supported", b, kMinWeightBits, kMaxWeightBits);
     }
-    result.emplace(b, weights_at(inference, config, b));
+    graph::Graph& annotated = result.emplace(b, inference).first->second;
+    annotate_weights(annotated, with_bits(config, Part::kWeights, b));
     progress.update(static_cast<int64_t>(result.size()));
   }
   progress.finish();
   return result;
 }
 
-std::map<int, Quantizations> inputs_by_bits(const graph::Graph& inference,
-                                            const QuantizationConfig& config,
-                                            const std::vector<int>& bits, CalibrationData& images,
-                                            const RangeChoiceOptions& options, Progress& progress) {
-  std::map<int, Quantizations> result;
+Annotated inputs_by_bits(const graph::Graph& inference, const QuantizationConfig& config,
+                         const std::vector<int>& bits, CalibrationData& images,
+                         const RangeChoiceOptions& options, Progress& progress) {
+  Annotated result;
   for (const int b : bits) {
     if (b < kMinActivationBits || b > kMaxActivationBits) {
       fail_usage("{} activation bits: {} to {} are supported", b, kMinActivationBits,
@@ -120,7 +122,7 @@ std::map<int, Quantizations> inputs_by_bits(const graph::Graph& inference,
     } else {
       annotate_inputs(annotated, ranges.config, ranges.seen);
     }
-    result.emplace(b, std::move(annotated.quantization));
+    result.emplace(b, std::move(annotated));
   }
   return result;
 }
@@ -128,35 +130,29 @@ std::map<int, Quantizations> inputs_by_bits(const graph::Graph& inference,
 // The graph in an executor, with one variant at a time applied to it.
 class Subject {
  public:
-  Subject(const graph::Graph& inference, const graph::Graph& base, const std::string& device)
-      : inference_(inference), base_(base), executor_(base, {.device = device}) {}
+  Subject(const graph::Graph& base, const std::string& device)
+      : base_(base), executor_(base, {.device = device}) {}
 
   exec::Executor& executor() { return executor_; }
 
   void apply(const Variant& variant) {
     for (const auto& [conv, quantization] : variant.changes) {
-      if (variant.float_parameters) set_parameters(conv, inference_);
       executor_.set_quantization(conv, quantization);
     }
+    for (const auto& [name, value] : variant.parameters) executor_.set_parameter(name, value);
   }
   void restore(const Variant& variant) {
     for (const auto& [conv, quantization] : variant.changes) {
-      if (variant.float_parameters) set_parameters(conv, base_);
       const auto own = base_.quantization.find(conv);
       executor_.set_quantization(
           conv, own == base_.quantization.end() ? graph::ConvQuantization() : own->second);
     }
-  }
-
- private:
-  void set_parameters(const std::string& conv, const graph::Graph& graph) {
-    for (const char* part : {".weight", ".bias"}) {
-      const auto found = graph.parameters.find(conv + part);
-      if (found != graph.parameters.end()) executor_.set_parameter(found->first, found->second);
+    for (const auto& [name, value] : variant.parameters) {
+      executor_.set_parameter(name, base_.parameter(name));
     }
   }
 
-  const graph::Graph& inference_;
+ private:
   const graph::Graph& base_;
   exec::Executor executor_;
 };
@@ -177,6 +173,10 @@ std::vector<at::Tensor> pick(const std::vector<at::Tensor>& values,
 }  // namespace
 
 std::string_view part_name(Part part) { return part == Part::kWeights ? "weights" : "activations"; }
+
+std::string_view rounding_name(Rounding rounding) {
+  return rounding == Rounding::kNearest ? "nearest" : "gptq";
+}
 
 std::vector<std::pair<std::string, std::vector<std::string>>> conv_blocks(
     const std::vector<std::string>& convs) {
@@ -203,11 +203,18 @@ std::vector<Variant> float_variants(const graph::Graph& inference, const Quantiz
                                     Progress& progress) {
   check_rules(config, graph::conv_names(inference));
   VariantList list(inference, config);
-  const auto weights = weights_by_bits(inference, config, options.weight_bits, progress);
+  Annotated weights = weights_by_bits(inference, config, options.weight_bits, progress);
+  const bool is_fitted = options.rounding == Rounding::kGptq;
+  if (is_fitted) {
+    std::vector<graph::Graph*> graphs;
+    for (auto& [bits, graph] : weights) graphs.push_back(&graph);
+    const LoneRoundingOptions rounding{.seed = options.seed, .device = options.calibration.device};
+    round_alone(inference, graphs, images, rounding, progress);
+  }
   const auto inputs = inputs_by_bits(inference, config, options.activation_bits, images,
                                      {options.calibration, options.seed}, progress);
-  list.add_convs(Part::kWeights, weights);
-  if (options.blocks) list.add_blocks(Part::kWeights, weights);
+  list.add_convs(Part::kWeights, weights, is_fitted);
+  if (options.blocks) list.add_blocks(Part::kWeights, weights, is_fitted);
   list.add_convs(Part::kActivations, inputs);
   if (options.blocks) list.add_blocks(Part::kActivations, inputs);
   return list.take();
@@ -218,11 +225,10 @@ std::vector<Variant> raising_variants(const graph::Graph& inference,
                                       const std::vector<int>& weight_bits) {
   VariantList list(inference, config);
   auto by_bits = weights_by_bits(inference, config, weight_bits, Progress::none());
-  for (const std::string& conv : list.convs()) by_bits[0][conv] = {};
-  list.add_convs(Part::kWeights, by_bits);
-  std::vector<Variant> variants = list.take();
-  for (Variant& variant : variants) variant.float_parameters = true;
-  return variants;
+  graph::Graph& unchanged = by_bits.emplace(0, inference).first->second;
+  for (const std::string& conv : list.convs()) unchanged.quantization[conv] = {};
+  list.add_convs(Part::kWeights, by_bits, true);
+  return list.take();
 }
 
 ReplayResult replay(const graph::Graph& inference, const graph::Graph& base,
@@ -233,7 +239,7 @@ ReplayResult replay(const graph::Graph& inference, const graph::Graph& base,
   if (count == 0) fail("sensitivity needs at least one image");
   const bool from_float = &inference == &base;
   exec::Executor reference(inference, {.device = options.device});
-  Subject subject(inference, base, options.device);
+  Subject subject(base, options.device);
   const WatchedValues watched = watched_values(inference);
   std::vector<graph::ValueId> wanted = watched.values;
   if (on_output) wanted.insert(wanted.end(), inference.outputs.begin(), inference.outputs.end());

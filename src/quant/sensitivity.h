@@ -30,21 +30,26 @@ struct Variant {
   int bits = 0;         // 0: float
   int64_t weights = 0;  // in the convs that change
   std::map<std::string, graph::ConvQuantization> changes;
-  // The convs that change get the float graph's parameters (a method may have changed them).
-  bool float_parameters = false;
+  TensorMap parameters = {};  // that replace those of the graph, by name
 };
+
+// Of the weights of a conv that is quantized by itself. What gptq (see round_alone) takes away
+// differs by layer, so bits for a method that begins with it should be chosen by what it leaves.
+enum class Rounding : uint8_t { kNearest, kGptq };
+std::string_view rounding_name(Rounding rounding);  // "nearest", "gptq"
 
 struct VariantOptions {
   std::vector<int> weight_bits{3, 4, 6, 8};  // 2 to 8
   std::vector<int> activation_bits{4, 6, 8};
   bool blocks = true;  // module paths with several convs below them, too
   CalibrationOptions calibration;
-  uint64_t seed = 0;  // of the choice of ranges
+  uint64_t seed = 0;  // of the choice of ranges, and what gptq draws
+  Rounding rounding = Rounding::kNearest;
 };
 
 // Every conv and block with each of these bits, weights before activations, each part in execution
-// order, convs before blocks. Scales are chosen as `config` says, weights rounded to nearest; convs
-// that it skips are left out. `images` is read when there are activation bits.
+// order, convs before blocks. Scales of weights rounded to nearest are chosen as `config` says;
+// convs that it skips are left out. `images` is read for activation bits and by gptq.
 std::vector<Variant> float_variants(const graph::Graph& inference, const QuantizationConfig& config,
                                     CalibrationData& images, const VariantOptions& options,
                                     Progress& progress = Progress::none());

@@ -86,8 +86,9 @@ struct TableColumns {
 std::string explanation(const SensitivityReport& report) {
   std::string text;
   if (report.base.empty()) {
-    text =
-        "One layer at a time is quantized (weights rounded to nearest), everything else is float.";
+    text = fmt::format(
+        "One layer at a time is quantized (weights rounded {}), everything else is float.",
+        report.rounding == "nearest" ? "to nearest" : "by " + report.rounding);
   } else {
     text = fmt::format(
         "Everything is quantized ({}), which does a harm of {:.3g}; one layer at a time gets its "
@@ -140,6 +141,7 @@ ordered_json sensitivity_json(const SensitivityReport& report) {
                     {"head", report.head},
                     {"image_size", report.image_size},
                     {"base", report.base.empty() ? "float" : report.base},
+                    {"rounding", report.rounding},
                     {"images", report.images},
                     {"calibration_images", report.calibration_images},
                     {"labelled_images", report.labelled_images},

@@ -37,6 +37,7 @@ struct SensitivityReport {
   // "": one layer is quantized and all else float. Else what quantized everything ("w4a16 gptq"),
   // and one layer is raised.
   std::string base;
+  std::string rounding = "nearest";  // of the weights of that one layer: or "gptq"
   int64_t images = 0;
   int64_t calibration_images = 0;
   int64_t labelled_images = 0;

@@ -121,6 +121,19 @@ TEST_F(SensitivityTest, QuantizeChoosesBitsByItself) {
   EXPECT_EQ(made.layers[1].bits, 0) << "skipped";
 }
 
+TEST_F(SensitivityTest, LayersAreRoundedAsAskedFor) {
+  const auto harm_of_first = [&](quant::Rounding rounding) {
+    options_.rounding = rounding;
+    return measure().report.rows.at(0).harm;
+  };
+  const double nearest = harm_of_first(quant::Rounding::kNearest);
+  EXPECT_NE(harm_of_first(quant::Rounding::kGptq), nearest);
+  EXPECT_EQ(written("sensitivity.json").at("rounding"), "gptq");
+  EXPECT_THAT(read_file(folder_ / "out" / "sensitivity.md"), HasSubstr("rounded by gptq"));
+  options_.config.method = "bias";
+  EXPECT_THAT(usage_error_of([&] { measure(); }), HasSubstr("--rounding"));
+}
+
 TEST_F(SensitivityTest, LayersOfAQuantizedModelAreRaised) {
   options_.config.method = "gptq";
   options_.budget.bytes = 1.4e6;

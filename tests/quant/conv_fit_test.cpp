@@ -100,7 +100,7 @@ double error_where_it_counts(double weighted) {
   Random random(7);
   FitOptions options;
   options.weighted = weighted;
-  const FittedConv fitted = fit_output({input, weight, quantizer, weights}, options, random);
+  const FittedConv fitted = fit_output({input, weight, weights}, {}, options, random);
   const at::Tensor change =
       exec::view_of(fitted.weight).sub(exec::view_of(weight)).view({kOut, kIn});
   const at::Tensor left = x.slice(3, 0, kSide / 2).transpose(0, 1).reshape({kIn, -1});

@@ -6,6 +6,7 @@
 
 #include "exec/executor.h"
 #include "model/model.h"
+#include "quant/nearest.h"
 #include "quant/quantize.h"
 #include "tiny_detector.h"
 
@@ -71,6 +72,50 @@ TEST(Gptq, DependsOnTheSeedAlone) {
   const QuantizationResult b = quantized(reference, "w4a16", "gptq");
   for (const auto& [name, value] : a.graph.parameters) {
     EXPECT_TRUE(equal(value, b.graph.parameter(name))) << name;
+  }
+}
+
+class RoundAlone : public testing::Test {
+ protected:
+  // Of these convs ("": all), rounded.
+  graph::Graph rounded(int bits, const std::string& only = "") {
+    graph::Graph graph = reference_;
+    QuantizationConfig config;
+    config.scheme.weight_bits = bits;
+    annotate_weights(graph, config);
+    std::erase_if(graph.quantization,
+                  [&](const auto& entry) { return !only.empty() && entry.first != only; });
+    round_alone(reference_, {&graph}, images_, {.seed = 3, .device = "cpu"});
+    return graph;
+  }
+
+  graph::Graph reference_ = tiny_detector();
+  MemoryCalibrationData images_{model::formula_tensor("images", {6, 3, 64, 64})};
+};
+
+TEST_F(RoundAlone, OtherConvsDoNotMatter) {
+  const graph::Graph all = rounded(4);
+  for (const std::string conv : {"model.0.conv", "model.2.cv2.conv", "model.3.cv3.1.2"}) {
+    const graph::Graph one = rounded(4, conv);
+    EXPECT_TRUE(equal(one.parameter(conv + ".weight"), all.parameter(conv + ".weight"))) << conv;
+    EXPECT_FALSE(equal(one.parameter(conv + ".weight"), reference_.parameter(conv + ".weight")));
+  }
+}
+
+TEST_F(RoundAlone, FewBitsAreRoundedOntoTheirGridAndManyStay) {
+  const graph::Graph few = rounded(3);
+  for (const auto& [conv, annotation] : few.quantization) {
+    const Tensor& weight = few.parameter(conv + ".weight");
+    const Tensor again = dequantize(quantize(weight, *annotation.weight), *annotation.weight);
+    for (size_t i = 0; i < again.data<float>().size(); ++i) {
+      ASSERT_NEAR(again.data<float>()[i], weight.data<float>()[i], 1e-6) << conv;
+    }
+  }
+  const char* dfl = "model.3.dfl.conv.weight";
+  EXPECT_TRUE(equal(few.parameter(dfl), reference_.parameter(dfl)));
+  const graph::Graph many = rounded(8);
+  for (const auto& [name, value] : reference_.parameters) {
+    EXPECT_TRUE(equal(many.parameter(name), value)) << name;
   }
 }
 

@@ -153,6 +153,22 @@ TEST(Sensitivity, BlocksAreModulePathsWithSeveralConvs) {
   EXPECT_THAT(blocks[2].second, ElementsAre("model.2.m.0.cv1.conv", "model.2.m.0.cv2.conv"));
 }
 
+TEST(Sensitivity, LayersRoundedByGptqDoLessHarm) {
+  const graph::Graph graph = test::formula_graph("yolov10n", graph::Head::kOneToMany);
+  MadeImages images(2, 64);
+  VariantOptions options = on_cpu({4}, {});
+  options.blocks = false;
+  const auto total = [&](Rounding rounding) {
+    options.rounding = rounding;
+    const auto variants = float_variants(graph, {}, images, options);
+    double harm = 0;
+    const ReplayResult result = replay(graph, graph, variants, images, {.device = "cpu"});
+    for (const OutputHarm& one : result.variants) harm += one.harm();
+    return harm;
+  };
+  EXPECT_LT(total(Rounding::kGptq), 0.7 * total(Rounding::kNearest));
+}
+
 TEST(Sensitivity, RaisingOneLayerOfAQuantizedGraphHelps) {
   graph::Graph graph = small_graph();
   make_fragile(graph, "right.conv");
@@ -171,7 +187,9 @@ TEST(Sensitivity, RaisingOneLayerOfAQuantizedGraphHelps) {
   // All of them together are the float model.
   Variant all = variants[0];
   for (const Variant& variant : variants) {
-    if (variant.bits == 0) all.changes.insert(variant.changes.begin(), variant.changes.end());
+    if (variant.bits != 0) continue;
+    all.changes.insert(variant.changes.begin(), variant.changes.end());
+    all.parameters.insert(variant.parameters.begin(), variant.parameters.end());
   }
   EXPECT_EQ(replay(graph, quantized.graph, {all}, images, {.device = "cpu"}).variants[0].harm(), 0);
 }
