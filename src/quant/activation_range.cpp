@@ -184,6 +184,13 @@ ActivationRange mse_range(const ValueDensity& density, const ActivationRange& al
           std::clamp(search.best().high, least * all.high, all.high)};
 }
 
+ActivationRange range_of(const graph::Quantizer& quantizer) {
+  const double scale = quantizer.scale[0];
+  const int32_t zero = quantizer.zero_point[0];
+  const int32_t low = quantizer.is_signed() ? -quantizer.qmax : quantizer.qmin - zero;
+  return {scale * low, scale * (quantizer.qmax - zero)};
+}
+
 graph::Quantizer activation_quantizer(const ActivationRange& range, int bits, bool symmetric) {
   graph::Quantizer quantizer;
   quantizer.bits = bits;

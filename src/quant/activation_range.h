@@ -51,6 +51,9 @@ ActivationRange mse_range(const ValueDensity& density, const ActivationRange& al
 // 2^(bits-1) - 1] with zero point 0. An empty range gives scale 1.
 graph::Quantizer activation_quantizer(const ActivationRange& range, int bits, bool symmetric);
 
+// What a quantizer with one scale reaches: activation_quantizer() of it is the same quantizer.
+ActivationRange range_of(const graph::Quantizer& quantizer);
+
 // sum weight * (x - q(x))^2, each bin taken at its centre.
 double mean_squared_error(const ValueDensity& density, const graph::Quantizer& quantizer);
 

@@ -101,8 +101,15 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
   const ActivationStatistics seen = calibrate(calibrated);
   for (auto& [conv, annotation] : calibrated.quantization) {
     std::optional<graph::Quantizer>& input = result.graph.quantization[conv].input;
-    if (input && methods.back()->depends_on_inputs(input->bits)) continue;
-    input = std::move(annotation.input);
+    if (input && methods.back()->depends_on_inputs(input->bits)) {
+      // The range it has, not the one that was chosen just now.
+      const bool was_chosen =
+          settings_for(given, conv).activation_range == RangeMethod::kChosen &&
+          settings_for(ranges.config, conv).activation_range == RangeMethod::kFixed;
+      if (was_chosen) set_fixed_range(ranges.config, conv, range_of(*input));
+    } else {
+      input = std::move(annotation.input);
+    }
   }
   result.config = ranges.config;
   result.layers = report_layers(result.graph, inference, seen);

@@ -82,6 +82,18 @@ std::map<std::string, ActivationRange> choose_ranges(const graph::Graph& graph,
   return chosen;
 }
 
+void set_fixed_range(QuantizationConfig& config, const std::string& conv,
+                     const ActivationRange& range) {
+  const auto last = std::find_if(config.rules.rbegin(), config.rules.rend(),
+                                 [&](const LayerRule& rule) { return rule_matches(rule, conv); });
+  const bool is_own = last != config.rules.rend() && last->match == conv;
+  LayerRule& rule =
+      is_own ? *last : config.rules.emplace_back(LayerRule{.match = conv, .overrides = {}});
+  rule.overrides.activation_range = RangeMethod::kFixed;
+  rule.overrides.activation_low = range.low;
+  rule.overrides.activation_high = range.high;
+}
+
 ConvRanges choose_conv_ranges(const graph::Graph& inference, const QuantizationConfig& config,
                               CalibrationData& images, const RangeChoiceOptions& options,
                               Progress& progress) {
@@ -105,11 +117,7 @@ ConvRanges choose_conv_ranges(const graph::Graph& inference, const QuantizationC
   result.seen = observe_activations(inference, convs, images, calibration, true, progress);
   const auto chosen = choose_ranges(inference, sites, result.seen, images, options, progress);
   for (const auto& [conv, range] : chosen) {
-    LayerOverrides overrides;
-    overrides.activation_range = RangeMethod::kFixed;
-    overrides.activation_low = range.low;
-    overrides.activation_high = range.high;
-    result.config.rules.push_back({conv, overrides});
+    set_fixed_range(result.config, conv, range);
   }
   calibration.first_image = calibration.max_images;
   calibration.max_images = 0;

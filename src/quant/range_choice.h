@@ -7,6 +7,7 @@
 
 #include "base/progress.h"
 #include "graph/graph.h"
+#include "quant/activation_range.h"
 #include "quant/calibrate.h"
 #include "quant/calibration_data.h"
 #include "quant/config.h"
@@ -49,6 +50,10 @@ struct ConvRanges {
   // was chosen.
   ActivationStatistics seen;
 };
+
+// Has the last word on the range of one conv.
+void set_fixed_range(QuantizationConfig& config, const std::string& conv,
+                     const ActivationRange& range);
 
 // Chooses for the inputs of the convs of the float graph. A configuration that leaves nothing to
 // choose, or too few images, gives `config` itself.

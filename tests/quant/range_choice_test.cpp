@@ -56,6 +56,30 @@ TEST(Fisher, WeighsWhatTheOutputReads) {
   EXPECT_NEAR(density.value[0], 0.5, density.width);
 }
 
+TEST(RangeOf, IsTheRangeThatMakesTheQuantizer) {
+  for (const bool symmetric : {false, true}) {
+    for (const ActivationRange& range : {ActivationRange{-0.28, 3.1}, {0, 7}, {-2, 0}, {-1, 5}}) {
+      const graph::Quantizer one = activation_quantizer(range, 6, symmetric);
+      const graph::Quantizer other = activation_quantizer(range_of(one), 6, symmetric);
+      EXPECT_FLOAT_EQ(one.scale[0], other.scale[0]);
+      EXPECT_EQ(one.zero_point, other.zero_point);
+    }
+  }
+}
+
+TEST(SetFixedRange, HasTheLastWordAndLeavesOneRuleAConv) {
+  QuantizationConfig config = parse_config(
+      "{scheme: w4a6, layers: [{match: head.conv, weight_bits: 8},"
+      " {match: 'head*', activation_range: minmax}]}");
+  set_fixed_range(config, "head.conv", {-1, 2});
+  set_fixed_range(config, "head.conv", {-1, 3});
+  EXPECT_EQ(config.rules.size(), 3U);
+  const LayerSettings settings = settings_for(config, "head.conv");
+  EXPECT_EQ(settings.activation_range, RangeMethod::kFixed);
+  EXPECT_EQ(settings.activation_high, 3);
+  EXPECT_EQ(settings.weight_bits, 8);
+}
+
 // The weights foretell what small errors do to a detector: rounding of the inputs of two convs.
 TEST(Fisher, FollowsTheHarmOfADetector) {
   const graph::Graph graph = tiny_detector();

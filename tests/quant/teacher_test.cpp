@@ -146,6 +146,34 @@ TEST_F(TeacherTest, StopsWhenItsTimeIsOver) {
   tune(options);  // returns
 }
 
+class QuickTeacher : public Teacher {
+ public:
+  std::string_view name() const override { return "quick_teacher"; }
+  void apply(graph::Graph& annotated, const MethodContext& context) override {
+    run_teacher(annotated, context, quick(8));
+  }
+};
+
+TEST_F(TeacherTest, TheConfigurationHoldsTheRangesThatWeightsWereTunedBehind) {
+  register_method("quick_teacher", [] { return std::make_unique<QuickTeacher>(); });
+  config_ = parse_config("{scheme: w4a4, method: quick_teacher}");
+  const QuantizationResult tuned = quantize(reference_, config_, images_);
+  QuantizationConfig again = tuned.config;
+  again.method = "nearest";
+  const QuantizationResult repeated = quantize(reference_, again, images_);
+  int compared = 0;
+  for (const auto& [conv, annotation] : tuned.graph.quantization) {
+    // Behind a softmax the range is that of the values.
+    if (conv == "model.3.dfl.conv") continue;
+    const graph::Quantizer& one = *annotation.input;
+    const graph::Quantizer& other = *repeated.graph.quantization.at(conv).input;
+    EXPECT_NEAR(one.scale[0], other.scale[0], 1e-6 * one.scale[0]) << conv;
+    EXPECT_EQ(one.zero_point, other.zero_point) << conv;
+    ++compared;
+  }
+  EXPECT_GT(compared, 20);
+}
+
 class TeacherOfBothHeadsTest : public TeacherTest {
  protected:
   TeacherOfBothHeadsTest() : TeacherTest(graph::Head::kBoth) {}
