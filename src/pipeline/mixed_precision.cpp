@@ -188,8 +188,8 @@ quant::QuantizationConfig with_bits(const quant::QuantizationConfig& config,
 MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
                                        const quant::QuantizationConfig& config,
                                        quant::CalibrationData& images,
-                                       const quant::ReplayOptions& options, const BitBudget& budget,
-                                       Progress& progress) {
+                                       const quant::ReplayOptions& options, uint64_t seed,
+                                       const BitBudget& budget, Progress& progress) {
   budget.check();
   quant::VariantOptions wanted;
   wanted.weight_bits = kChoices;
@@ -198,6 +198,7 @@ MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
   const bool begins_with_gptq = quant::resolve_method(config).starts_with("gptq");
   if (begins_with_gptq) wanted.rounding = quant::Rounding::kGptq;
   wanted.calibration.device = options.device;
+  wanted.seed = seed;
   const auto variants = quant::float_variants(inference, config, images, wanted, progress);
   const auto result =
       quant::replay(inference, inference, variants, images, options, nullptr, progress);

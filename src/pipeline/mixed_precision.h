@@ -60,12 +60,13 @@ MixedPrecision choose_bits(const graph::Graph& inference, const quant::Quantizat
 quant::QuantizationConfig with_bits(const quant::QuantizationConfig& config,
                                     const MixedPrecision& mixed);
 
-// Measures the weights of the convs and chooses, for `quantize`.
+// Measures the weights of the convs, rounded as the method of `config` begins, and chooses; for
+// `quantize`.
 MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
                                        const quant::QuantizationConfig& config,
                                        quant::CalibrationData& images,
-                                       const quant::ReplayOptions& options, const BitBudget& budget,
-                                       Progress& progress);
+                                       const quant::ReplayOptions& options, uint64_t seed,
+                                       const BitBudget& budget, Progress& progress);
 
 // {"mean_bits", "bytes", "harm", "gap", "uniform": [...], "layers": [...]}
 nlohmann::ordered_json mixed_json(const MixedPrecision& mixed);

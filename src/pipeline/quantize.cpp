@@ -119,7 +119,7 @@ quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::
       result.mixed =
           measure_and_choose_bits(reference, config, images,
                                   {.device = options.device, .images = options.sensitivity_images},
-                                  options.bit_budget, progress);
+                                  options.seed, options.bit_budget, progress);
       config = with_bits(config, *result.mixed);
     }
     quant::QuantizeOptions settings = quant_options(options);

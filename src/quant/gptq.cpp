@@ -65,6 +65,29 @@ class Rounding {
   const PositionWeights& weights_;
 };
 
+// In each of the graphs that has few bits for it.
+void round_one_alone(const ConvToFit& conv, const graph::Graph& inference,
+                     const std::vector<graph::Graph*>& annotated,
+                     const LoneRoundingOptions& options) {
+  const std::string& name = conv.input.node.name;
+  std::vector<graph::Graph*> graphs;
+  std::vector<CodeRange> ranges;
+  for (graph::Graph* graph : annotated) {
+    const auto annotation = graph->quantization.find(name);
+    if (annotation == graph->quantization.end()) continue;
+    const graph::Quantizer& quantizer = *annotation->second.weight;
+    if (quantizer.bits >= kFineWeightBits || !can_be_fitted(conv.weight, quantizer)) continue;
+    graphs.push_back(graph);
+    ranges.push_back({quantizer.qmin, quantizer.qmax});
+  }
+  if (ranges.empty()) return;
+  Random random = draws_of(name, options.seed);
+  std::vector<FittedConv> fitted = fit_outputs(conv, ranges, options.fit, random);
+  for (size_t i = 0; i < graphs.size(); ++i) {
+    store(std::move(fitted[i]), name, inference, *graphs[i]);
+  }
+}
+
 }  // namespace
 
 void run_gptq(graph::Graph& annotated, const MethodContext& context, const GptqOptions& options) {
@@ -128,32 +151,14 @@ void round_alone(const graph::Graph& inference, const std::vector<graph::Graph*>
   }
   progress.start("rounding each layer by itself", static_cast<int64_t>(walked.quantization.size()));
   int64_t done = 0;
-  walk_pairs(inference, walked, images, {.images = count, .batch = 4},
-             [&](const PairedInput& input) {
-               const std::string& name = input.node.name;
-               const Tensor& original = inference.parameter(name + ".weight");
-               std::vector<graph::Graph*> fitted;
-               std::vector<CodeRange> ranges;
-               for (graph::Graph* graph : annotated) {
-                 const auto annotation = graph->quantization.find(name);
-                 if (annotation == graph->quantization.end()) continue;
-                 const graph::Quantizer& quantizer = *annotation->second.weight;
-                 if (quantizer.bits >= kFineWeightBits || !can_be_fitted(original, quantizer))
-                   continue;
-                 fitted.push_back(graph);
-                 ranges.push_back({quantizer.qmin, quantizer.qmax});
-               }
-               if (!ranges.empty()) {
-                 Random random = draws_of(name, options.seed);
-                 std::vector<FittedConv> convs = fit_outputs(
-                     {input, original, weights_of(name, weights)}, ranges, options.fit, random);
-                 for (size_t i = 0; i < fitted.size(); ++i) {
-                   store(std::move(convs[i]), name, inference, *fitted[i]);
-                 }
-               }
-               walked.quantization.at(name).weight.reset();
-               progress.update(++done, name);
-             });
+  walk_pairs(
+      inference, walked, images, {.images = count, .batch = 4}, [&](const PairedInput& input) {
+        const std::string& name = input.node.name;
+        round_one_alone({input, inference.parameter(name + ".weight"), weights_of(name, weights)},
+                        inference, annotated, options);
+        walked.quantization.at(name).weight.reset();
+        progress.update(++done, name);
+      });
   progress.finish();
 }
 
