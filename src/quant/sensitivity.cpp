@@ -50,12 +50,14 @@ class VariantList {
   // `own_parameters`: convs that change get the parameters of the graph that their annotation is
   // of.
   void add_convs(Part part, const Annotated& by_bits, bool own_parameters = false) {
-    own_parameters_ = own_parameters;
-    for (const std::string& conv : convs_) add(conv, false, {conv}, part, by_bits);
+    for (const std::string& conv : convs_) {
+      add(conv, false, {conv}, part, by_bits, own_parameters);
+    }
   }
   void add_blocks(Part part, const Annotated& by_bits, bool own_parameters = false) {
-    own_parameters_ = own_parameters;
-    for (const auto& [path, convs] : conv_blocks(convs_)) add(path, true, convs, part, by_bits);
+    for (const auto& [path, convs] : conv_blocks(convs_)) {
+      add(path, true, convs, part, by_bits, own_parameters);
+    }
   }
 
   const std::vector<std::string>& convs() const { return convs_; }
@@ -63,7 +65,7 @@ class VariantList {
 
  private:
   void add(const std::string& name, bool block, const std::vector<std::string>& convs, Part part,
-           const Annotated& by_bits) {
+           const Annotated& by_bits, bool own_parameters) {
     for (const auto& [bits, graph] : by_bits) {
       Variant variant;
       variant.name = name;
@@ -75,7 +77,7 @@ class VariantList {
         if (found == graph.quantization.end()) continue;
         variant.changes.insert(*found);
         variant.weights += graph_.parameter(conv + ".weight").size();
-        if (own_parameters_) variant.parameters.merge(parameters_of(conv, graph));
+        if (own_parameters) variant.parameters.merge(parameters_of(conv, graph));
       }
       if (!variant.changes.empty()) variants_.push_back(std::move(variant));
     }
@@ -84,7 +86,6 @@ class VariantList {
   const graph::Graph& graph_;
   std::vector<std::string> convs_;
   std::vector<Variant> variants_;
-  bool own_parameters_ = false;
 };
 
 Annotated weights_by_bits(const graph::Graph& inference, const QuantizationConfig& config,

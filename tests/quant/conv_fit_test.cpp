@@ -13,7 +13,6 @@
 #include "exec/convert.h"
 #include "quant/conv_columns.h"
 #include "quant/fisher.h"
-#include "quant/weight_scale.h"
 #include "small_graph.h"
 
 namespace yoloquant::quant {
@@ -95,7 +94,6 @@ double error_where_it_counts(double weighted) {
   const auto get = [&](size_t /*batch*/) { return channels_last; };
   const PairedInput input{graph.nodes.at(0), 4, 1, get, get};
   const Tensor& weight = graph.parameter("conv.weight");
-  const graph::Quantizer quantizer = choose_weight_quantizer(weight, {.bits = 4});
   const at::Tensor weights = left_half().expand({4, -1});
   Random random(7);
   FitOptions options;
