@@ -18,7 +18,8 @@ namespace yoloquant::quant {
 
 namespace {
 
-// Second moments of a conv's inputs over the sampled positions, for each group; float64.
+// Second moments of a conv's inputs over the sampled positions, for each group; float64. Where the
+// conv has a bias they are those about the means: the bias takes up the rest (see mean_change).
 struct Moments {
   at::Tensor hessian;         // E[x' x''], [G, K, K]
   at::Tensor cross;           // E[x x''], [G, K, K]
@@ -56,6 +57,10 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
   const double scale = 1.0 / static_cast<double>(rows);
   for (at::Tensor* tensor : {&sum.hessian, &sum.cross, &sum.mean_quantized, &sum.mean_reference}) {
     *tensor = tensor->to(c10::ScalarType::Double).mul_(scale);
+  }
+  if (op.has_bias) {
+    sum.hessian.baddbmm_(sum.mean_quantized.unsqueeze(2), sum.mean_quantized.unsqueeze(1), 1, -1);
+    sum.cross.baddbmm_(sum.mean_reference.unsqueeze(2), sum.mean_quantized.unsqueeze(1), 1, -1);
   }
   return sum;
 }
@@ -142,7 +147,7 @@ std::vector<FittedConv> fit_outputs(const ConvToFit& conv, std::span<const CodeR
                   {.qmin = ranges[i].qmin,
                    .qmax = ranges[i].qmax,
                    .scale_candidates = options.scale_candidates,
-                   .descent_sweeps = options.descent_sweeps},
+                   .moves = options.moves},
                   g * rows, results[i]);
     }
   }

@@ -19,7 +19,7 @@ struct FitOptions {
   double weighted = 0.1;  // share of the positions that is drawn by ConvToFit::weights
   double damping = 0.15;  // of the fit and of the rounding, as a share of mean diag H
   int scale_candidates = 14;
-  int descent_sweeps = 3;
+  double moves = 4;           // of the search for better codes, by column
   bool output_target = true;  // false: plain GPTQ, the float weights are the target
 };
 
@@ -42,9 +42,10 @@ struct ConvToFit {
   at::Tensor weights;
 };
 
-// Least error of the conv's outputs, summed over the positions. With H = E[x' x''] and
-// C = E[x x''] the target is the weight that reproduces the float output from quantized inputs,
-// W (C + l I)(H + l I)^-1; what remains is rounded by round_row, one scale a channel. One fit per
+// Least error of the conv's outputs, summed over the positions, the best bias included. With
+// H = cov[x', x'] and C = cov[x, x'] (without a bias: second moments) the target is the weight that
+// reproduces the float output from quantized inputs, W (C + l I)(H + l I)^-1; what remains is
+// rounded by round_row, one scale a channel. One fit per
 // group (per channel when depthwise).
 FittedConv fit_output(const ConvToFit& conv, CodeRange range, const FitOptions& options,
                       Random& random);

@@ -26,8 +26,8 @@ void run_gptq(graph::Graph& annotated, const MethodContext& context,
               const GptqOptions& options = {});
 
 struct LoneRoundingOptions {
-  // Half as many scales and a third of the descent: for comparing layers, not for keeping.
-  FitOptions fit{.scale_candidates = 7, .descent_sweeps = 1, .output_target = false};
+  // Half as many scales and a shorter search: for comparing layers, not for keeping.
+  FitOptions fit{.scale_candidates = 7, .moves = 1, .output_target = false};
   int64_t images = 32;
   uint64_t seed = 0;
   std::string device = "auto";

@@ -20,7 +20,7 @@ struct RoundingOptions {
   int qmin = -8;
   int qmax = 7;
   int scale_candidates = 14;  // between .45 and 1.1 of the scale that holds the largest weight
-  int descent_sweeps = 2;     // coordinate descent after the greedy pass; 0: none
+  double moves = 4;           // of the search after the greedy pass, by column; 0: none
 };
 
 struct RoundedRow {
@@ -30,8 +30,8 @@ struct RoundedRow {
 };
 
 // GPTQ (Frantar et al. 2022) for each candidate scale, the best kept; then, alternately, the scale
-// of least error for the codes and codes one at a time to their best value (coordinate descent, as
-// QuantEase, Behdin et al. 2023). Never worse than the greedy pass.
+// of least error for the codes, and a search for better codes (see CodeSearch). Never worse than
+// the greedy pass.
 RoundedRow round_row(const RoundingProblem& problem, std::span<const float> target,
                      const RoundingOptions& options);
 

@@ -73,16 +73,43 @@ TEST(ConvColumns, TakesSmallMapsWholeAndMoreOfWhatCounts) {
   EXPECT_EQ(draw_positions(op, 1, 1, input, draw, random).size(), 5U * kSide * kSide / 4);
 }
 
-// Error of a 4-bit conv's outputs in the half of the map that counts.
-double error_where_it_counts(double weighted) {
-  constexpr int64_t kIn = 12;
-  constexpr int64_t kOut = 16;
+// images [., kIn, kSide, kSide] -> conv [kOut, kIn, 1, 1]
+constexpr int64_t kIn = 12;
+constexpr int64_t kOut = 16;
+
+graph::Graph one_conv() {
   graph::Graph graph;
   const graph::ValueId image = graph.add_value("images");
   graph.values[image].shape = {1, kIn, kSide, kSide};
   graph.inputs = {image};
   graph.outputs = {add_conv(graph, "conv", image, kIn, kOut, 1)};
   graph::infer_shapes(graph);
+  return graph;
+}
+
+// Fits the conv to these images [N, kIn, kSide, kSide], the same for both paths.
+FittedConv fit_to(const graph::Graph& graph, const at::Tensor& x, const at::Tensor& weights,
+                  CodeRange range, const FitOptions& options) {
+  at::Tensor channels_last = x.contiguous(at::MemoryFormat::ChannelsLast);
+  const auto get = [&](size_t /*batch*/) { return channels_last; };
+  const PairedInput input{graph.nodes.at(0), x.size(0), 1, get, get};
+  Random random(7);
+  return fit_output({input, graph.parameter("conv.weight"), weights}, range, options, random);
+}
+
+// What the fit changes in the conv's outputs at these inputs [kIn, positions], the bias left alone.
+at::Tensor output_change(const graph::Graph& graph, const FittedConv& fitted, const at::Tensor& x) {
+  return exec::view_of(fitted.weight)
+      .sub(exec::view_of(graph.parameter("conv.weight")))
+      .view({kOut, kIn})
+      .matmul(x);
+}
+
+at::Tensor columns_of(const at::Tensor& x) { return x.transpose(0, 1).reshape({kIn, -1}); }
+
+// Error of a 4-bit conv's outputs in the half of the map that counts.
+double error_where_it_counts(double weighted) {
+  const graph::Graph graph = one_conv();
   // In the left half channels repeat each other, so errors of their weights can make up for each
   // other there, which costs the right half.
   Tensor values = random_tensor({4, kIn, kSide, kSide}, 3, -1, 1);
@@ -90,23 +117,42 @@ double error_where_it_counts(double weighted) {
   const at::Tensor left_channels = x.slice(3, 0, kSide / 2);
   for (int64_t c = 3; c < kIn; ++c)
     left_channels.select(1, c).copy_(left_channels.select(1, c % 3));
-  at::Tensor channels_last = x.contiguous(at::MemoryFormat::ChannelsLast);
-  const auto get = [&](size_t /*batch*/) { return channels_last; };
-  const PairedInput input{graph.nodes.at(0), 4, 1, get, get};
-  const Tensor& weight = graph.parameter("conv.weight");
-  const at::Tensor weights = left_half().expand({4, -1});
-  Random random(7);
   FitOptions options;
   options.weighted = weighted;
-  const FittedConv fitted = fit_output({input, weight, weights}, {}, options, random);
-  const at::Tensor change =
-      exec::view_of(fitted.weight).sub(exec::view_of(weight)).view({kOut, kIn});
-  const at::Tensor left = x.slice(3, 0, kSide / 2).transpose(0, 1).reshape({kIn, -1});
-  return change.matmul(left).square().sum().item<double>();
+  const FittedConv fitted = fit_to(graph, x, left_half().expand({4, -1}), {}, options);
+  return output_change(graph, fitted, columns_of(x.slice(3, 0, kSide / 2)))
+      .square()
+      .sum()
+      .item<double>();
 }
 
 TEST(ConvFit, SparesTheWeightedPositions) {
   EXPECT_LT(error_where_it_counts(0.9), 0.7 * error_where_it_counts(0));
+}
+
+// Inputs with a mean far from zero: what it does to the outputs a bias can take up, and the codes
+// need not. Without a bias they must.
+TEST(ConvFit, LeavesTheMeanToTheBias) {
+  graph::Graph graph = one_conv();
+  Tensor values = random_tensor({4, kIn, kSide, kSide}, 3, 1, 3);
+  const at::Tensor x = exec::view_of(values);
+  const auto errors = [&](bool has_bias) {
+    std::get<graph::Conv>(graph.nodes[0].op).has_bias = has_bias;
+    const FittedConv fitted = fit_to(graph, x, {}, {-2, 1}, {});
+    const at::Tensor change = output_change(graph, fitted, columns_of(x));
+    const at::Tensor mean = change.mean(1);
+    if (has_bias) {
+      for (int64_t c = 0; c < kOut; ++c) {
+        EXPECT_NEAR(fitted.bias_change[static_cast<size_t>(c)], -mean[c].item<double>(), 0.02);
+      }
+    }
+    return std::pair{change.square().mean().item<double>(),
+                     change.sub(mean.unsqueeze(1)).square().mean().item<double>()};
+  };
+  const auto [whole_with, spread_with] = errors(true);
+  const auto [whole_without, spread_without] = errors(false);
+  EXPECT_LT(spread_with, 0.9 * spread_without);
+  EXPECT_LT(whole_without, 0.5 * whole_with);
 }
 
 // Behind a ReLU that shuts one half of the map, only the other half matters.
