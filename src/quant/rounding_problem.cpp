@@ -32,8 +32,8 @@ RoundingProblem rounding_problem(at::Tensor hessian, double lambda) {
   at::Tensor ordered = at::index_select(at::index_select(hessian, 0, order), 1, order);
   // Large matrices of doubles: each goes when the next is there.
   hessian = at::Tensor();
-  problem.hessian = to_floats(ordered);
   ordered.diagonal().add_(lambda);
+  problem.hessian = to_floats(ordered);
   auto [factor, info] = at::linalg_cholesky_ex(ordered);
   if (info.item<int>() != 0) fail("the inputs' second moments are not positive definite");
   ordered = at::cholesky_inverse(factor);

@@ -7,7 +7,8 @@
 namespace yoloquant::quant {
 
 // Prepares H [K, K] (symmetric, float32 or float64) for round_row, with `lambda` added to the
-// diagonal of what spreads the rounding errors. Throws Error when H is not positive definite then.
+// diagonal: what few images say about H is not to be fitted to the last. Throws Error when H is not
+// positive definite then.
 RoundingProblem rounding_problem(at::Tensor hessian, double lambda);
 
 // `share` of the mean of H's diagonal, which must not be zero for H to be solved with.

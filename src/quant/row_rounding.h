@@ -12,8 +12,8 @@ namespace yoloquant::quant {
 struct RoundingProblem {
   int64_t size = 0;            // K
   std::vector<int64_t> order;  // columns, largest diagonal first (act-order)
-  std::vector<float> hessian;  // H, columns and rows in `order`, undamped
-  std::vector<float> factor;   // upper U with U' U = (H + damping)^-1, rows in `order`
+  std::vector<float> hessian;  // H, columns and rows in `order`
+  std::vector<float> factor;   // upper U with U' U = H^-1, rows in `order`
 };
 
 struct RoundingOptions {
