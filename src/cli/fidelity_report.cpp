@@ -48,9 +48,10 @@ std::string fidelity_line(const eval::Fidelity& fidelity) {
     text += fmt::format(" (95 % interval {:.4f} to {:.4f})", interval.low, interval.high);
   }
   return text + fmt::format(
-                    ", fidelity50 {:.4f}; {} reference boxes in {} of {} images, {} missed, {} "
+                    ", fidelity50 {:.4f}, mean of images {:.4f}; {} reference boxes in {} of {} "
+                    "images, {} missed, {} "
                     "extra\n",
-                    f.fidelity_50, f.reference_boxes,
+                    f.fidelity_50, fidelity.image_mean, f.reference_boxes,
                     fidelity.num_images - fidelity.images_without_reference, fidelity.num_images,
                     f.missed, f.extra);
 }

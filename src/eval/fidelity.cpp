@@ -120,6 +120,7 @@ std::vector<MatchTable> split_by_image(const MatchTable& matches) {
 void score_images(const MatchTable& matches, Fidelity& result) {
   const std::vector<MatchTable> tables = split_by_image(matches);
   const std::vector<uint32_t> once{1};
+  double sum = 0;
   for (size_t i = 0; i < tables.size(); ++i) {
     if (tables[i].classes.empty()) {
       ++result.images_without_reference;
@@ -128,7 +129,10 @@ void score_images(const MatchTable& matches, Fidelity& result) {
     const WeightedMap map = weighted_map(tables[i], once).value();
     result.images[i].figures.fidelity = map.map_50_95;
     result.images[i].figures.fidelity_50 = map.map_50;
+    sum += map.map_50_95;
   }
+  const int64_t defined = result.num_images - result.images_without_reference;
+  if (defined > 0) result.image_mean = sum / static_cast<double>(defined);
 }
 
 template <typename Item>

@@ -55,6 +55,9 @@ struct Fidelity {
   // candidate finds there counts as false positives of those classes, as COCO counts images without
   // ground truth.
   FidelityFigures figures;
+  // Mean of the images' own fidelities, where defined. One box, the only one of its class, weighs
+  // as much as any box here; in `figures` it is a whole class.
+  double image_mean = -1;
   // Nothing without resamples or without reference boxes.
   std::optional<BootstrapIntervals> intervals;
   // Worst first; undefined ones follow, those with most extra boxes first.

@@ -35,6 +35,7 @@ ordered_json figures_json(const FidelityFigures& figures) {
 
 ordered_json fidelity_json(const Fidelity& fidelity) {
   ordered_json json = figures_json(fidelity.figures);
+  json["image_mean"] = fidelity.image_mean;
   json["num_images"] = fidelity.num_images;
   json["images_without_reference"] = fidelity.images_without_reference;
   if (fidelity.intervals) {

@@ -114,6 +114,7 @@ TEST(Fidelity, FalsePositivesOfImagesWithoutReferenceCount) {
   const Fidelity result = measure_fidelity(small_reference(), small_candidate(0.95F), kNames);
   EXPECT_NEAR(of_class(result, "cat").fidelity, kHalf / 2, 1e-12);
   EXPECT_NEAR(result.images[0].figures.fidelity, kHalf, 1e-12);
+  EXPECT_NEAR(result.image_mean, (kHalf + 0.7) / 2, 1e-12);
 }
 
 // A box below the reference's score is found as COCO sees it, but missed at that score.
@@ -198,6 +199,7 @@ TEST(Fidelity, UndefinedWhereTheReferenceSeesNothing) {
   const Images nothing(3);
   const Fidelity result = measure_fidelity(nothing, random_detections(10, 3, 5), kNames);
   EXPECT_EQ(result.figures.fidelity, -1);
+  EXPECT_EQ(result.image_mean, -1);
   EXPECT_FALSE(result.intervals);
   EXPECT_EQ(result.images_without_reference, 3);
   EXPECT_GT(result.figures.extra, 0);
