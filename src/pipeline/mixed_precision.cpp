@@ -188,25 +188,31 @@ quant::QuantizationConfig with_bits(const quant::QuantizationConfig& config,
 MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
                                        const quant::QuantizationConfig& config,
                                        quant::CalibrationData& images,
-                                       const quant::ReplayOptions& options, uint64_t seed,
-                                       const BitBudget& budget, Progress& progress) {
-  budget.check();
+                                       const BitChoiceOptions& options, Progress& progress) {
+  options.budget.check();
   quant::VariantOptions wanted;
   wanted.weight_bits = kChoices;
   wanted.activation_bits = {};
   wanted.blocks = false;
-  const bool begins_with_gptq = quant::resolve_method(config).starts_with("gptq");
-  if (begins_with_gptq) wanted.rounding = quant::Rounding::kGptq;
-  wanted.calibration.device = options.device;
-  wanted.seed = seed;
-  const auto variants = quant::float_variants(inference, config, images, wanted, progress);
-  const auto result =
-      quant::replay(inference, inference, variants, images, options, nullptr, progress);
-  std::vector<MeasuredBits> measured;
-  for (size_t i = 0; i < variants.size(); ++i) {
-    measured.push_back({&variants[i], result.variants[i].harm()});
+  wanted.calibration.device = options.replay.device;
+  wanted.seed = options.seed;
+  // The same ones however they are rounded, which takes longer than to list them.
+  auto variants = quant::float_variants(inference, config, images, wanted, progress);
+  std::optional<std::vector<double>> harms = options.record.read(variants.size());
+  if (!harms) {
+    if (quant::resolve_method(config).starts_with("gptq")) {
+      wanted.rounding = quant::Rounding::kGptq;
+      variants = quant::float_variants(inference, config, images, wanted, progress);
+    }
+    harms.emplace();
+    const auto measured =
+        quant::replay(inference, inference, variants, images, options.replay, nullptr, progress);
+    for (const auto& variant : measured.variants) harms->push_back(variant.harm());
+    options.record.write(*harms);
   }
-  return choose_bits(inference, config, measured, budget);
+  std::vector<MeasuredBits> measured;
+  for (size_t i = 0; i < variants.size(); ++i) measured.push_back({&variants[i], (*harms)[i]});
+  return choose_bits(inference, config, measured, options.budget);
 }
 
 nlohmann::ordered_json mixed_json(const MixedPrecision& mixed) {

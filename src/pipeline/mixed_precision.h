@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "pipeline/harm_record.h"
 #include "quant/config.h"
 #include "quant/sensitivity.h"
 #include "report/sensitivity.h"
@@ -60,13 +61,19 @@ MixedPrecision choose_bits(const graph::Graph& inference, const quant::Quantizat
 quant::QuantizationConfig with_bits(const quant::QuantizationConfig& config,
                                     const MixedPrecision& mixed);
 
+struct BitChoiceOptions {
+  BitBudget budget;
+  quant::ReplayOptions replay;
+  uint64_t seed = 0;
+  HarmRecord record;  // of this run before it was interrupted; kept up
+};
+
 // Measures the weights of the convs, rounded as the method of `config` begins, and chooses; for
 // `quantize`.
 MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
                                        const quant::QuantizationConfig& config,
                                        quant::CalibrationData& images,
-                                       const quant::ReplayOptions& options, uint64_t seed,
-                                       const BitBudget& budget, Progress& progress);
+                                       const BitChoiceOptions& options, Progress& progress);
 
 // {"mean_bits", "bytes", "harm", "gap", "uniform": [...], "layers": [...]}
 nlohmann::ordered_json mixed_json(const MixedPrecision& mixed);

@@ -81,9 +81,12 @@ std::vector<Tensor> verification_images(const data::ImageList& images, const gra
 // Tells apart runs whose methods would not do the same.
 std::string fingerprint(const graph::Graph& reference, const QuantizeOptions& options,
                         const data::ImageList& list) {
-  std::string text = fmt::format("{}\n{}\n{}\n{}\n", quant::config_yaml(options.config),
-                                 quant::effort_name(options.effort), options.seed,
-                                 tuned_heads_name(options.tuned_heads));
+  const BitBudget& bits = options.bit_budget;
+  std::string text =
+      fmt::format("{}\n{}\n{}\n{}\n{} {} {} {}\n", quant::config_yaml(options.config),
+                  quant::effort_name(options.effort), options.seed,
+                  tuned_heads_name(options.tuned_heads), bits.mean_bits.value_or(-1),
+                  bits.bytes.value_or(-1), bits.max_harm.value_or(-1), options.sensitivity_images);
   for (const auto& image : list) text += image.string() + "\n";
   for (const auto& [name, value] : reference.parameters) {
     const std::span<const std::byte> bytes = value.bytes();
@@ -109,21 +112,32 @@ void keep_exported(quant::QuantizationResult& quantized, Head head) {
   });
 }
 
+// What an interrupted run has left.
+struct Records {
+  quant::MethodState* methods = nullptr;
+  HarmRecord harms;
+};
+
 quant::QuantizationResult quantize_graph(const LoadedModel& model, const graph::Graph& reference,
                                          const QuantizeOptions& options,
-                                         quant::CalibrationData& images, quant::MethodState& state,
+                                         quant::CalibrationData& images, const Records& records,
                                          QuantizeResult& result, Progress& progress) {
   if (options.config.preset == quant::Preset::kNone) {
+    const quant::Budget clock(options.effort, options.seconds);
     quant::QuantizationConfig config = options.config;
     if (options.bit_budget.given()) {
-      result.mixed =
-          measure_and_choose_bits(reference, config, images,
-                                  {.device = options.device, .images = options.sensitivity_images},
-                                  options.seed, options.bit_budget, progress);
+      result.mixed = measure_and_choose_bits(
+          reference, config, images,
+          {.budget = options.bit_budget,
+           .replay = {.device = options.device, .images = options.sensitivity_images},
+           .seed = options.seed,
+           .record = records.harms},
+          progress);
       config = with_bits(config, *result.mixed);
     }
     quant::QuantizeOptions settings = quant_options(options);
-    settings.state = &state;
+    settings.seconds = std::max(clock.seconds_left(), 0.0);
+    settings.state = records.methods;
     quant::QuantizationResult quantized =
         quant::quantize(tuned_graph(model, reference, options), config, images, settings, progress);
     if (!options.annotations.empty()) {
@@ -247,11 +261,16 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
   quant::ImageCalibrationData images(list, loader_options(reference, options.threads));
   std::filesystem::path state_path = out;
   state_path += ".state";
-  if (!options.resume) std::filesystem::remove(state_path);
-  quant::MethodState state(state_path, fingerprint(reference, options, list));
+  const std::string run = fingerprint(reference, options, list);
+  quant::MethodState state(state_path, run);
+  const HarmRecord harms(std::filesystem::path(out) += ".harms", run);
+  if (!options.resume) {
+    state.remove();
+    harms.remove();
+  }
   const Clock::time_point start = Clock::now();
   quant::QuantizationResult quantized =
-      quantize_graph(model, reference, options, images, state, result, progress);
+      quantize_graph(model, reference, options, images, {&state, harms}, result, progress);
   if (options.layout == onnx::Layout::kDeploy) {
     quantized.graph = quant::integer_graph(
         quantized.graph, options.config, images,
@@ -264,6 +283,7 @@ QuantizeResult quantize_onnx(const LoadedModel& model, const std::filesystem::pa
                   options.head == Head::kEndToEnd && !has_final_rows(model), out, options, list,
                   result, progress);
   state.remove();
+  harms.remove();
   progress.finish();
   return result;
 }

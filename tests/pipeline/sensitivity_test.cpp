@@ -9,12 +9,15 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "pipeline/harm_record.h"
 #include "pipeline/quantize.h"
 #include "pipeline/small_run.h"
+#include "support/error_of.h"
 
 namespace yoloquant::pipeline {
 namespace {
 
+using test::error_of;
 using testing::HasSubstr;
 
 std::string usage_error_of(const std::function<void()>& body) {
@@ -26,6 +29,23 @@ std::string usage_error_of(const std::function<void()>& body) {
   }
   return "";
 }
+
+// Lists the tasks and ends the work when one begins, as an interruption does.
+class Tasks : public Progress {
+ public:
+  explicit Tasks(std::string last = "-") : last_(std::move(last)) {}
+  void start(std::string_view task, int64_t /*total*/) override {
+    names_.emplace_back(task);
+    if (task.starts_with(last_)) fail("interrupted");
+  }
+  void update(int64_t /*done*/, std::string_view /*note*/) override {}
+  void finish() override {}
+  const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  std::string last_;
+  std::vector<std::string> names_;
+};
 
 class SensitivityTest : public testing::Test {
  protected:
@@ -43,6 +63,15 @@ class SensitivityTest : public testing::Test {
     options_.threads = 1;
   }
   SensitivityResult measure() { return measure_sensitivity(model_, folder_ / "out", options_); }
+  QuantizeOptions choosing_bits(const std::string& config) const {
+    QuantizeOptions quantize;
+    quantize.config = quant::parse_config(config);
+    quantize.calibration = options_.calibration;
+    quantize.sensitivity_images = 1;
+    quantize.device = "cpu";
+    quantize.verify_images = 1;
+    return quantize;
+  }
   nlohmann::json written(const std::string& name) const {
     return nlohmann::json::parse(read_file(folder_ / "out" / name));
   }
@@ -105,13 +134,8 @@ TEST_F(SensitivityTest, QuantizeTakesTheRulesAndKeepsTheBudget) {
 }
 
 TEST_F(SensitivityTest, QuantizeChoosesBitsByItself) {
-  QuantizeOptions quantize;
-  quantize.config = quant::parse_config(
+  QuantizeOptions quantize = choosing_bits(
       "{scheme: w4a16, layers: [{match: model.0, weight_bits: 6}, {match: model.1, skip: true}]}");
-  quantize.calibration = options_.calibration;
-  quantize.sensitivity_images = 1;
-  quantize.device = "cpu";
-  quantize.verify_images = 1;
   quantize.bit_budget.mean_bits = 4.4;
   const QuantizeResult made = quantize_onnx(model_, folder_ / "q.onnx", quantize);
   ASSERT_TRUE(made.mixed);
@@ -119,6 +143,49 @@ TEST_F(SensitivityTest, QuantizeChoosesBitsByItself) {
   EXPECT_NEAR(quant::mean_weight_bits(made.layers), made.mixed->mean_bits, 1e-9);
   EXPECT_EQ(made.layers[0].bits, 6) << "the user's rule";
   EXPECT_EQ(made.layers[1].bits, 0) << "skipped";
+}
+
+TEST_F(SensitivityTest, BitsAreMeasuredOnceWhateverIsInterrupted) {
+  QuantizeOptions quantize = choosing_bits(
+      "{scheme: w4a16, method: gptq,"
+      " layers: [{match: '*', skip: true}, {match: model.2, skip: false}]}");
+  quantize.bit_budget.max_harm = 0.01;
+  const std::filesystem::path out = folder_ / "q.onnx";
+  Tasks first("rounding weights");
+  EXPECT_THROW(quantize_onnx(model_, out, quantize, first), Error);
+  EXPECT_THAT(first.names(), testing::Contains("rounding each layer by itself"));
+  ASSERT_TRUE(std::filesystem::exists(folder_ / "q.onnx.harms"));
+
+  quantize.resume = true;
+  quantize.bit_budget.max_harm = 0.02;
+  EXPECT_THAT(error_of([&] { quantize_onnx(model_, out, quantize, Progress::none()); }),
+              HasSubstr("other settings"));
+  quantize.bit_budget.max_harm = 0.01;
+  Tasks second;
+  const QuantizeResult resumed = quantize_onnx(model_, out, quantize, second);
+  EXPECT_THAT(second.names(), testing::Not(testing::Contains("rounding each layer by itself")));
+  EXPECT_THAT(second.names(), testing::Not(testing::Contains("measuring")));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "q.onnx.harms"));
+
+  quantize.resume = false;
+  const QuantizeResult whole = quantize_onnx(model_, folder_ / "whole.onnx", quantize);
+  EXPECT_EQ(read_file(out), read_file(folder_ / "whole.onnx"));
+}
+
+TEST_F(SensitivityTest, DamagedHarmsAreRefused) {
+  const HarmRecord record(folder_ / "harms", "this run");
+  EXPECT_FALSE(record.read(2));
+  record.write(std::vector<double>{0.5, 2});
+  EXPECT_EQ(record.read(2), (std::vector<double>{0.5, 2}));
+  EXPECT_THAT(error_of([&] { record.read(3); }), HasSubstr("does not fit"));
+  const std::string text = read_file(folder_ / "harms");
+  for (const std::string& damaged :
+       {text.substr(0, text.size() / 2), std::string("[1]"), std::string(R"({"harms": 1})")}) {
+    write_file(folder_ / "harms", damaged);
+    EXPECT_THAT(error_of([&] { record.read(2); }), HasSubstr("damaged")) << damaged;
+  }
+  write_file(folder_ / "harms", R"({"fingerprint": "this run", "harms": [1, -1]})");
+  EXPECT_THAT(error_of([&] { record.read(2); }), HasSubstr("does not fit"));
 }
 
 TEST_F(SensitivityTest, LayersAreRoundedAsAskedFor) {

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace yoloquant::pipeline {
+
+// Harms by which bits are chosen, kept in a file beside the state of methods: a run that goes on
+// after an interruption does not measure them again.
+class HarmRecord {
+ public:
+  // Keeps nothing.
+  HarmRecord() = default;
+  // `fingerprint` tells runs apart, as in quant::MethodState.
+  HarmRecord(std::filesystem::path path, std::string fingerprint);
+
+  // The harms that an interrupted run has left; nothing where it got no further than to begin.
+  // Error for those of another run, and unless there are `count` of them.
+  std::optional<std::vector<double>> read(size_t count) const;
+  void write(std::span<const double> harms) const;
+  void remove() const;
+
+ private:
+  std::filesystem::path path_;
+  std::string fingerprint_;
+};
+
+}  // namespace yoloquant::pipeline
