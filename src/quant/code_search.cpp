@@ -97,13 +97,15 @@ double CodeSearch::round_greedily(float scale) {
   const int64_t k = problem_.size;
   std::vector<float> rest(target_.begin(), target_.end());
   scale_ = scale;
+  double sum = 0;
   for (int64_t j = 0; j < k; ++j) {
     const float* row = problem_.factor.data() + j * k;
     codes_[j] = std::clamp(std::nearbyint(rest[j] / scale), qmin_, qmax_);
     const float error = (rest[j] - codes_[j] * scale) / row[j];
     if (error != 0) add_scaled(-error, row + j, rest.data() + j, k - j);
+    sum += static_cast<double>(error) * error;
   }
-  return evaluate();
+  return sum;
 }
 
 double CodeSearch::set(const std::vector<float>& codes, float scale) {

@@ -16,7 +16,8 @@ class CodeSearch {
   CodeSearch(const RoundingProblem& problem, std::span<const float> target, int qmin, int qmax);
 
   // GPTQ (Frantar et al. 2022): codes for this scale, each column's rounding error spread over the
-  // columns not yet rounded. Returns their error.
+  // columns not yet rounded. Returns their error, which is the sum of the squares of what is spread
+  // (Chen et al. 2025, "The Geometry of LLM Quantization"). Not searched on from: set() them first.
   double round_greedily(float scale);
 
   // Put codes and a scale in place and return their error.

@@ -50,7 +50,7 @@ RoundedRow round_row(const RoundingProblem& problem, std::span<const float> targ
   }
 
   const auto moves = static_cast<int64_t>(options.moves * static_cast<double>(k)) + kMoves;
-  search.set(best_codes, best.scale);
+  best.error = search.set(best_codes, best.scale);
   for (int round = 0; options.moves > 0 && round < kRounds; ++round) {
     search.set_scale(search.best_scale());
     if (!keep_better(search.search(moves))) break;

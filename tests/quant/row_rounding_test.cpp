@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/random.h"
+#include "quant/code_search.h"
 #include "quant/weight_scale.h"
 
 namespace yoloquant::quant {
@@ -46,12 +47,12 @@ RoundingProblem make_problem(uint64_t seed) {
       ordered[i * kColumns + j] = h[problem.order[i] * kColumns + problem.order[j]];
     }
   }
+  for (int64_t i = 0; i < kColumns; ++i) ordered[i * kColumns + i] += 0.01;
   problem.hessian.assign(ordered.begin(), ordered.end());
-  // (H + l)^-1 = U' U with U upper, by Gauss-Jordan and Cholesky.
+  // H^-1 = U' U with U upper, by Gauss-Jordan and Cholesky.
   std::vector<double> a = ordered;
   std::vector<double> inverse(h.size(), 0.0);
   for (int64_t i = 0; i < kColumns; ++i) {
-    a[i * kColumns + i] += 0.01;
     inverse[i * kColumns + i] = 1;
   }
   for (int64_t p = 0; p < kColumns; ++p) {
@@ -136,6 +137,17 @@ TEST(RoundRow, SearchMakesTheGreedyResultBetter) {
     ratio += found / greedy / 20;
   }
   EXPECT_LT(ratio, 0.97);
+}
+
+TEST(CodeSearch, TheGreedyPassKnowsItsError) {
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    const RoundingProblem problem = make_problem(seed);
+    const std::vector<float> row = make_row(seed + 300);
+    CodeSearch search(problem, row, -8, 7);
+    const double error = search.round_greedily(0.1F);
+    const std::vector<float> codes = search.codes();
+    EXPECT_NEAR(error, search.set(codes, 0.1F), 1e-3 * error);
+  }
 }
 
 TEST(RoundRow, ValuesAreCodesTimesTheScale) {
