@@ -31,6 +31,10 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
   const auto& op = std::get<graph::Conv>(conv.input.node.op);
   const Shape& weight = conv.weight.shape();
   Moments sum;
+  // About what is close to the means, [G, 1, K]: taking large means off in the end would leave
+  // rounding errors alone where inputs hardly vary.
+  at::Tensor quantized_origin;
+  at::Tensor reference_origin;
   int64_t rows = 0;
   PositionDraw draw{.per_image = std::max(options.positions / conv.input.images, options.per_image),
                     .weighted = options.weighted,
@@ -40,9 +44,16 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
     const std::vector<Position> positions =
         draw_positions(op, weight[2], weight[3], quantized, draw, random);
     draw.first += quantized.size(0);
-    const at::Tensor q = gather_columns(op, weight[2], weight[3], quantized, positions);
-    const at::Tensor fp =
-        gather_columns(op, weight[2], weight[3], conv.input.reference(b), positions);
+    at::Tensor q = gather_columns(op, weight[2], weight[3], quantized, positions);
+    at::Tensor fp = gather_columns(op, weight[2], weight[3], conv.input.reference(b), positions);
+    if (op.has_bias) {
+      if (rows == 0) {
+        quantized_origin = q.mean(1, /*keepdim=*/true);
+        reference_origin = fp.mean(1, /*keepdim=*/true);
+      }
+      q.sub_(quantized_origin);
+      fp.sub_(reference_origin);
+    }
     if (rows == 0) {
       sum = {at::matmul(q.transpose(1, 2), q), at::matmul(fp.transpose(1, 2), q), q.sum(1),
              fp.sum(1)};
@@ -61,6 +72,8 @@ Moments collect(const ConvToFit& conv, const FitOptions& options, Random& random
   if (op.has_bias) {
     sum.hessian.baddbmm_(sum.mean_quantized.unsqueeze(2), sum.mean_quantized.unsqueeze(1), 1, -1);
     sum.cross.baddbmm_(sum.mean_reference.unsqueeze(2), sum.mean_quantized.unsqueeze(1), 1, -1);
+    sum.mean_quantized += quantized_origin.squeeze(1);
+    sum.mean_reference += reference_origin.squeeze(1);
   }
   return sum;
 }

@@ -155,6 +155,18 @@ TEST(ConvFit, LeavesTheMeanToTheBias) {
   EXPECT_LT(whole_without, 0.5 * whole_with);
 }
 
+// Nothing is known of the weights then but what they add up to; blank images must not end the work.
+TEST(ConvFit, InputsMayBeConstant) {
+  const graph::Graph graph = one_conv();
+  at::Tensor x = at::zeros({4, kIn, kSide, kSide});
+  for (int64_t c = 0; c < kIn; ++c) x.select(1, c).fill_(0.1 + 10.7 * static_cast<double>(c));
+  const FittedConv fitted = fit_to(graph, x, {}, {}, {});
+  const at::Tensor change = output_change(graph, fitted, columns_of(x)).select(1, 0);
+  for (int64_t c = 0; c < kOut; ++c) {
+    EXPECT_NEAR(fitted.bias_change[static_cast<size_t>(c)], -change[c].item<double>(), 1e-2);
+  }
+}
+
 // Behind a ReLU that shuts one half of the map, only the other half matters.
 TEST(PositionWeights, AreZeroWhereNothingIsRead) {
   graph::Graph graph;
