@@ -49,8 +49,7 @@ std::string fidelity_line(const eval::Fidelity& fidelity) {
   }
   return text + fmt::format(
                     ", fidelity50 {:.4f}, mean of images {:.4f}; {} reference boxes in {} of {} "
-                    "images, {} missed, {} "
-                    "extra\n",
+                    "images, {} missed, {} extra\n",
                     f.fidelity_50, fidelity.image_mean, f.reference_boxes,
                     fidelity.num_images - fidelity.images_without_reference, fidelity.num_images,
                     f.missed, f.extra);

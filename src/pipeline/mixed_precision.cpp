@@ -196,14 +196,14 @@ MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
   wanted.blocks = false;
   wanted.calibration.device = options.replay.device;
   wanted.seed = options.seed;
-  // The same ones however they are rounded, which takes longer than to list them.
-  auto variants = quant::float_variants(inference, config, images, wanted, progress);
+  // The variants are the same ones however they are rounded; how matters only where they are
+  // measured.
+  if (!options.record.exists() && quant::resolve_method(config).starts_with("gptq")) {
+    wanted.rounding = quant::Rounding::kGptq;
+  }
+  const auto variants = quant::float_variants(inference, config, images, wanted, progress);
   std::optional<std::vector<double>> harms = options.record.read(variants.size());
   if (!harms) {
-    if (quant::resolve_method(config).starts_with("gptq")) {
-      wanted.rounding = quant::Rounding::kGptq;
-      variants = quant::float_variants(inference, config, images, wanted, progress);
-    }
     harms.emplace();
     const auto measured =
         quant::replay(inference, inference, variants, images, options.replay, nullptr, progress);

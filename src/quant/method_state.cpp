@@ -35,37 +35,35 @@ void put(graph::Graph& graph, const std::string& name, const Tensor& value,
 }  // namespace
 
 MethodState::MethodState(std::filesystem::path path, std::string fingerprint)
-    : path_(std::move(path)), fingerprint_(std::move(fingerprint)) {}
+    : file_(std::move(path), std::move(fingerprint)) {}
 
 size_t MethodState::resume(graph::Graph& annotated) {
-  if (!enabled() || !std::filesystem::exists(path_)) return 0;
-  checkpoint::Safetensors file = checkpoint::read_safetensors(path_);
-  if (file.metadata["fingerprint"] != fingerprint_) {
-    fail("{} belongs to a run with other settings; delete it, or leave out --resume",
-         path_.string());
-  }
+  if (!file_.exists()) return 0;
+  const std::filesystem::path& path = file_.path();
+  checkpoint::Safetensors file = checkpoint::read_safetensors(path);
+  file_.expect_own(file.metadata["fingerprint"]);
   const auto find = [&](const std::string& name) -> const Tensor& {
     const auto found = file.tensors.find(kGraph + name);
     if (found == file.tensors.end()) {
-      fail("{} has no {}; delete it to start again", path_.string(), name);
+      fail("{} has no {}; delete it to start again", path.string(), name);
     }
     return found->second;
   };
   each_parameter(annotated,
-                 [&](const std::string& name) { put(annotated, name, find(name), path_); });
+                 [&](const std::string& name) { put(annotated, name, find(name), path); });
   for (auto& [conv, annotation] : annotated.quantization) {
     if (!annotation.weight) continue;
     const Tensor& scale = find(conv + ".scale");
     std::vector<float>& target = annotation.weight->scale;
     if (scale.dtype() != DType::kFloat32 || scale.size() != static_cast<int64_t>(target.size())) {
-      fail("{}: the scales of {} do not fit; delete the file to start again", path_.string(), conv);
+      fail("{}: the scales of {} do not fit; delete the file to start again", path.string(), conv);
     }
     target.assign(scale.data<float>().begin(), scale.data<float>().end());
   }
   const auto place = file.tensors.find(kPlace);
   if (place == file.tensors.end() || place->second.dtype() != DType::kInt64 ||
       place->second.size() != 1 || place->second.data<int64_t>()[0] < 0) {
-    fail("{} is damaged; delete it to start again", path_.string());
+    fail("{} is damaged; delete it to start again", path.string());
   }
   place_ = static_cast<size_t>(place->second.data<int64_t>()[0]);
   TensorMap own;
@@ -97,13 +95,8 @@ void MethodState::save(const graph::Graph& annotated, const TensorMap& own) cons
   for (const auto& [name, tensor] : own) file.tensors[kPrefix + name] = tensor;
   file.tensors[kPlace] =
       Tensor::from<int64_t>({1}, std::vector<int64_t>{static_cast<int64_t>(place_)});
-  file.metadata["fingerprint"] = fingerprint_;
-  checkpoint::write_safetensors(path_, file);
-}
-
-void MethodState::remove() const {
-  std::error_code ignored;
-  if (enabled()) std::filesystem::remove(path_, ignored);
+  file.metadata["fingerprint"] = file_.fingerprint();
+  checkpoint::write_safetensors(file_.path(), file);
 }
 
 int64_t take_count(MethodState* state, int64_t most) {

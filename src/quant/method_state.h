@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/run_file.h"
 #include "graph/graph.h"
 #include "tensor/tensor.h"
 
@@ -35,12 +36,11 @@ class MethodState {
   // Seconds between saves that keep their cost out of sight.
   static constexpr double kInterval = 20;
 
-  bool enabled() const { return !path_.empty(); }
-  void remove() const;
+  bool enabled() const { return file_.enabled(); }
+  void remove() const { file_.remove(); }
 
  private:
-  std::filesystem::path path_;
-  std::string fingerprint_;
+  RunFile file_;
   size_t place_ = 0;
   std::optional<TensorMap> pending_;
 };
