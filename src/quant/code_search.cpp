@@ -74,8 +74,6 @@ CodeSearch::CodeSearch(const RoundingProblem& problem, std::span<const float> ta
       rest_until_(target.size()) {
   for (size_t j = 0; j < target.size(); ++j) {
     diagonal_[j] = problem.hessian[j * target.size() + j];
-    // An input that is always 0: its code does not matter.
-    if (!(diagonal_[j] > 0)) rest_until_[j] = kNever;
   }
 }
 
@@ -141,7 +139,7 @@ double CodeSearch::search(int64_t moves) {
   double least = error;
   std::vector<float> best = codes_;
   std::vector<float> gains(codes_.size());
-  for (float& rest : rest_until_) rest = rest < kNever ? 0 : kNever;
+  std::ranges::fill(rest_until_, 0.0F);
   Columns columns{codes_.data(),
                   gradient_.data(),
                   diagonal_.data(),

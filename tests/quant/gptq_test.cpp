@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "exec/executor.h"
+#include "grid.h"
 #include "model/model.h"
 #include "quant/nearest.h"
 #include "quant/quantize.h"
@@ -57,13 +58,7 @@ TEST(Gptq, ComesMuchCloserToTheFloatOutputThanNearest) {
 
 TEST(Gptq, WeightsAreOnTheGridTheyAreStoredWith) {
   const QuantizationResult result = quantized(tiny_detector(), "w4a16", "gptq");
-  for (const auto& [conv, annotation] : result.graph.quantization) {
-    const Tensor& weight = result.graph.parameter(conv + ".weight");
-    const Tensor again = dequantize(quantize(weight, *annotation.weight), *annotation.weight);
-    for (size_t i = 0; i < again.data<float>().size(); ++i) {
-      ASSERT_NEAR(again.data<float>()[i], weight.data<float>()[i], 1e-6) << conv;
-    }
-  }
+  expect_on_grid(result.graph, 1e-6);
 }
 
 TEST(Gptq, DependsOnTheSeedAlone) {
@@ -104,13 +99,7 @@ TEST_F(RoundAlone, OtherConvsDoNotMatter) {
 
 TEST_F(RoundAlone, FewBitsAreRoundedOntoTheirGridAndManyStay) {
   const graph::Graph few = rounded(3);
-  for (const auto& [conv, annotation] : few.quantization) {
-    const Tensor& weight = few.parameter(conv + ".weight");
-    const Tensor again = dequantize(quantize(weight, *annotation.weight), *annotation.weight);
-    for (size_t i = 0; i < again.data<float>().size(); ++i) {
-      ASSERT_NEAR(again.data<float>()[i], weight.data<float>()[i], 1e-6) << conv;
-    }
-  }
+  expect_on_grid(few, 1e-6);
   const char* dfl = "model.3.dfl.conv.weight";
   EXPECT_TRUE(equal(few.parameter(dfl), reference_.parameter(dfl)));
   const graph::Graph many = rounded(8);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "grid.h"
 #include "model/model.h"
 #include "quant/crops.h"
 #include "quant/output_harm.h"
@@ -79,13 +80,7 @@ TEST_F(TeacherTest, ComesCloserToTheFloatModelOnImagesItHasNotSeen) {
 
 TEST_F(TeacherTest, WeightsAreOnTheirGridAndTheDflIsUntouched) {
   const graph::Graph tuned = tune(quick(20));
-  for (const auto& [conv, annotation] : tuned.quantization) {
-    const Tensor& weight = tuned.parameter(conv + ".weight");
-    const Tensor again = dequantize(quantize(weight, *annotation.weight), *annotation.weight);
-    for (size_t i = 0; i < again.data<float>().size(); ++i) {
-      ASSERT_NEAR(again.data<float>()[i], weight.data<float>()[i], 1e-6) << conv;
-    }
-  }
+  expect_on_grid(tuned, 1e-6);
   EXPECT_TRUE(equal(tuned.parameter("model.3.dfl.conv.weight"),
                     start_.parameter("model.3.dfl.conv.weight")));
 }
