@@ -35,7 +35,8 @@ std::string result_text(const pipeline::RunResult& result) {
                      variant.latency ? fmt::format("{:.2f}", variant.latency->median_ms) : "",
                      fmt::format("{:.2f}", static_cast<double>(variant.file_bytes) / 1e6)});
   }
-  std::string text = format_table(table) + (result.root / "summary.md").string() + '\n';
+  std::string text = format_table(table) + report::gain_text(result.summary) +
+                     (result.root / "summary.md").string() + '\n';
   const auto pictures = result.summary.files.find("pictures");
   if (pictures != result.summary.files.end()) {
     text += (result.root / pictures->second).string() + '\n';

@@ -1,5 +1,6 @@
 #include "pipeline/run_compare.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -31,22 +32,31 @@ nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress)
   const EvalOptions& options = plan.options.eval;
   const auto dataset = data::CocoDataset::open(options.coco_root, options.split);
   const std::vector<int64_t> ids = evaluated_images(plan, plan.variants.front());
-  const auto matches = [&](const PlannedVariant& variant) {
-    return eval::evaluate_coco(dataset, ids,
-                               eval::read_detections(plan.root / variant.detections()),
-                               {.threads = options.threads, .keep_matches = true})
-        .matches;
+  std::map<std::string, eval::MatchTable> matches;
+  for (const PlannedVariant& variant : plan.variants) {
+    matches[variant.name] =
+        eval::evaluate_coco(dataset, ids, eval::read_detections(plan.root / variant.detections()),
+                            {.threads = options.threads, .keep_matches = true})
+            .matches;
+  }
+  const auto difference = [&](const std::string& from, const std::string& to) {
+    const auto intervals = eval::bootstrap_difference(matches.at(from), matches.at(to),
+                                                      {.resamples = options.bootstrap_resamples,
+                                                       .seed = options.bootstrap_seed,
+                                                       .threads = options.threads});
+    return nlohmann::ordered_json{{"mAP_50_95", eval::interval_json(intervals.map_50_95)},
+                                  {"mAP_50", eval::interval_json(intervals.map_50)}};
   };
-  const eval::MatchTable baseline = matches(plan.variants.front());
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   progress.start("resampling", static_cast<int64_t>(plan.variants.size()) - 1);
   for (size_t i = 1; i < plan.variants.size(); ++i) {
-    const auto difference = eval::bootstrap_difference(baseline, matches(plan.variants[i]),
-                                                       {.resamples = options.bootstrap_resamples,
-                                                        .seed = options.bootstrap_seed,
-                                                        .threads = options.threads});
-    json[plan.variants[i].name] = {{"mAP_50_95", eval::interval_json(difference.map_50_95)},
-                                   {"mAP_50", eval::interval_json(difference.map_50)}};
+    const PlannedVariant& variant = plan.variants[i];
+    nlohmann::ordered_json& entry = json[variant.name] =
+        difference(plan.variants.front().name, variant.name);
+    if (!variant.source.empty()) {
+      entry["training"] = difference(variant.source, variant.name);
+      entry["training"]["from"] = variant.source;
+    }
     progress.update(static_cast<int64_t>(i));
   }
   progress.finish();

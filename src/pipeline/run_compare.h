@@ -15,7 +15,8 @@ std::vector<int64_t> evaluated_images(const RunPlan& plan, const PlannedVariant&
 double variant_map(const RunPlan& plan, const PlannedVariant& variant);
 
 // mAP of each variant minus the baseline's on the same images, with bootstrap intervals, from the
-// written detections: {VARIANT: {"mAP_50_95": {estimate, low, high, standard_error}, "mAP_50"}}.
+// written detections: {VARIANT: {"mAP_50_95": {estimate, low, high, standard_error}, "mAP_50"}}. A
+// trained one has the same against what it was before: "training": {"mAP_50_95", "mAP_50", "from"}.
 nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress);
 
 // Fidelity of each variant to the baseline, from the same files: {VARIANT: {fidelity, fidelity_50,

@@ -132,6 +132,7 @@ RunPlan plan_run(const RunOptions& options) {
 PlannedVariant plan_training(const RunPlan& plan, const PlannedVariant& source) {
   PlannedVariant variant = quantized_files(plan.name, source.name + "_qat", *source.config);
   variant.start = source.start;
+  variant.source = source.name;
   if (!plan.options.qat.in_root) variant.training = fs::path("qat") / source.name;
   return variant;
 }

@@ -21,6 +21,7 @@ struct PlannedVariant {
   std::filesystem::path quantize;  // of a quantized one: report
   std::filesystem::path clean;     // of a quantized one: report
   std::filesystem::path start;     // what a training starts from; empty: none is meant
+  std::string source;              // of a trained one: the variant that it was before
   std::filesystem::path training;  // of a trained one: folder; empty: the run's own
   std::filesystem::path metrics;   // folder
 

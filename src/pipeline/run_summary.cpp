@@ -131,8 +131,12 @@ report::RunSummary read_summary(const RunPlan& plan, const std::vector<StageResu
   if (plan.options.eval.bootstrap_resamples > 0) {
     const json differences = read_json(plan.root / RunPlan::kDifferences);
     for (size_t i = 1; i < plan.variants.size(); ++i) {
-      summary.variants[i].difference =
-          interval(differences.at(plan.variants[i].name).at("mAP_50_95"));
+      const json& difference = differences.at(plan.variants[i].name);
+      summary.variants[i].difference = interval(difference.at("mAP_50_95"));
+      if (difference.contains("training")) {
+        summary.variants[i].trained_from = difference.at("training").at("from").get<std::string>();
+        summary.variants[i].gain = interval(difference.at("training").at("mAP_50_95"));
+      }
     }
     summary.files["differences"] = RunPlan::kDifferences;
   }

@@ -45,6 +45,8 @@ struct Variant {
   double map_50 = -1;
   std::optional<Interval> map_interval;  // of map_50_95
   std::optional<Interval> difference;    // map_50_95 minus the baseline's, paired
+  std::string trained_from;              // variant that a training started from
+  std::optional<Interval> gain;          // map_50_95 minus that variant's, paired
   // mAP50-95 of the detections with the baseline's confident ones as ground truth; -1: not defined,
   // as for the baseline itself.
   double fidelity = -1;
@@ -77,6 +79,9 @@ struct RunSummary {
 // What is wrong with a result and what to try: slower than the baseline, a loss above .05, a file
 // that did not shrink.
 std::vector<std::string> findings(const RunSummary& summary);
+
+// What trainings have gained, a line each; "": none.
+std::string gain_text(const RunSummary& summary);
 
 // A table of the variants, findings, where each figure is from, and stage times.
 std::string summary_markdown(const RunSummary& summary);

@@ -25,6 +25,10 @@ ordered_json to_json(const Variant& v) {
                     {"provider", v.provider}};
   if (v.map_interval) json["mAP_50_95_interval"] = to_json(*v.map_interval);
   if (v.difference) json["difference"] = to_json(*v.difference);
+  if (v.gain) {
+    json["trained_from"] = v.trained_from;
+    json["gain"] = to_json(*v.gain);
+  }
   if (v.fidelity >= 0) json["fidelity"] = v.fidelity;
   if (v.fidelity_interval) json["fidelity_interval"] = to_json(*v.fidelity_interval);
   if (v.latency) {

@@ -116,6 +116,16 @@ std::string file_section(const RunSummary& summary) {
 
 }  // namespace
 
+std::string gain_text(const RunSummary& summary) {
+  std::string text;
+  for (const Variant& v : summary.variants) {
+    if (!v.gain) continue;
+    text += fmt::format("Training {} to {} changed mAP50-95 by {}.\n", v.trained_from, v.name,
+                        interval_text(*v.gain));
+  }
+  return text;
+}
+
 std::string summary_markdown(const RunSummary& summary) {
   std::string text;
   if (!summary.warnings.empty()) {
@@ -132,6 +142,7 @@ std::string summary_markdown(const RunSummary& summary) {
   if (difference != summary.files.end()) {
     text += fmt::format("\nDifferences are to {} on the same images, resampled together ({}).\n",
                         summary.variants.front().name, link(difference->second));
+    text += gain_text(summary);
   }
   const auto fidelity = summary.files.find("fidelity");
   if (fidelity != summary.files.end()) {

@@ -213,6 +213,11 @@ TEST_F(RunWithQat, ComparesTrainingWithItsStart) {
   EXPECT_EQ(trained.name, "w4a8_qat");
   EXPECT_EQ(trained.method, "qat");
   EXPECT_EQ(trained.op_counts, result.summary.variants[1].op_counts);
+  EXPECT_EQ(trained.trained_from, "w4a8");
+  ASSERT_TRUE(trained.gain);
+  EXPECT_DOUBLE_EQ(trained.gain->estimate,
+                   trained.map_50_95 - result.summary.variants[1].map_50_95);
+  EXPECT_FALSE(result.summary.variants[1].gain);
   ASSERT_TRUE(trained.verification);
   EXPECT_LT(trained.verification->worst_conv, 1e-4);
   for (const char* file : {"results.csv", "stats.sqlite", "weights/best.pt", "weights/last.pt",

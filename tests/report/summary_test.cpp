@@ -115,6 +115,21 @@ TEST(SummaryMarkdown, ShowsEachFigureAndItsFile) {
   EXPECT_THAT(text, HasSubstr("50 images"));
 }
 
+TEST(SummaryMarkdown, SaysWhatATrainingGained) {
+  RunSummary s = summary();
+  EXPECT_THAT(summary_markdown(s), Not(HasSubstr("Training")));
+  s.variants.push_back(quantized());
+  s.variants[2].name = "w8a8_qat";
+  s.variants[2].trained_from = "w8a8";
+  s.variants[2].gain = Interval{0.0042, -0.001, 0.009};
+  EXPECT_THAT(summary_markdown(s), HasSubstr("Training w8a8 to w8a8_qat changed mAP50-95 by "
+                                             "+0.0042 [-0.0010, +0.0090].\n"));
+  const auto json = summary_json(s);
+  EXPECT_EQ(json["variants"][2]["trained_from"], "w8a8");
+  EXPECT_EQ(json["variants"][2]["gain"]["high"], 0.009);
+  EXPECT_FALSE(json["variants"][1].contains("gain"));
+}
+
 TEST(SummaryMarkdown, WarningsComeFirst) {
   RunSummary s = summary();
   EXPECT_TRUE(summary_markdown(s).starts_with("# yolov10n"));
