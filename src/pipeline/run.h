@@ -85,7 +85,8 @@ struct RunResult {
 //   qat/VARIANT/                     a training: see docs/training.md; makes VARIANT_qat
 //   metrics/VARIANT/{metrics.json,detections.json,per_class.csv}
 //   metrics/latency.json             all variants in turn
-//   metrics/differences.json         mAP against the baseline, paired, with intervals
+//   metrics/differences.json         mAP against the baseline, and of trained ones against their
+//                                    start, paired, with intervals
 //   metrics/fidelity.json            detections against the baseline's, by class and image
 //   pictures.jpg                     detections side by side, when asked for
 //   calib.txt, config.yaml, environment.json, journal.jsonl, logs/run.log
