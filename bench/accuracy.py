@@ -78,9 +78,11 @@ def figures(args, file, head, out):
     result = evaluate(args, file, baseline_of(args, head), head, out)
     fidelity = result["yoloquant"]["fidelity"]
     interval = fidelity["confidence_interval"]["fidelity"]
-    return dict(map=result["metrics"]["mAP_50_95"], fidelity=fidelity["fidelity"], low=interval["low"],
-                high=interval["high"], image_mean=fidelity["image_mean"],
-                images=result["metrics"]["num_images"], version=result["yoloquant"]["git_hash"])
+    loss = result["yoloquant"]["difference"]["mAP_50_95"]
+    return dict(map=result["metrics"]["mAP_50_95"], loss_low=-loss["high"], loss_high=-loss["low"],
+                fidelity=fidelity["fidelity"], low=interval["low"], high=interval["high"],
+                image_mean=fidelity["image_mean"], images=result["metrics"]["num_images"],
+                version=result["yoloquant"]["git_hash"])
 
 
 def baseline_of(args, head):
@@ -139,7 +141,8 @@ def collect(args):
         if not results:
             continue
         line = {key: statistics.mean(result[key] for result in results)
-                for key in ("map", "fidelity", "low", "high", "image_mean", "seconds", "mib", "bytes")}
+                for key in ("map", "loss_low", "loss_high", "fidelity", "low", "high", "image_mean", "seconds", "mib",
+                            "bytes")}
         maps = [result["map"] for result in results]
         base = found["fp32" if r["head"] == "one2many" else "fp32_" + r["head"]][0]
         line.update(name=r["name"], loss=base["map"] - line["map"], share=line["bytes"] / base["bytes"],
@@ -151,16 +154,16 @@ def collect(args):
 
 
 def print_table(table):
-    print("| row | mAP50-95 | loss | fidelity [95 %] | by image | seconds | peak MiB | MB | of FP32 |")
+    print("| row | mAP50-95 | loss [95 %] | fidelity [95 %] | by image | seconds | peak MiB | MB | of FP32 |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for line in table:
         several = len(line["seeds"]) > 1
         name = line["name"] + (" (%d seeds)" % len(line["seeds"]) if several else "")
         spread = " (%.4f to %.4f)" % (line["least"], line["most"]) if several else ""
-        print("| %s | %.4f%s | %.4f | %.4f [%.4f, %.4f] | %.4f | %s%.0f | %.0f | %.2f | %.3f |" % (
-            name, line["map"], spread, line["loss"], line["fidelity"], line["low"], line["high"],
-            line["image_mean"], "> " if line["resumed"] else "", line["seconds"], line["mib"], line["bytes"] / 1e6,
-            line["share"]))
+        print("| %s | %.4f%s | %.4f [%.4f, %.4f] | %.4f [%.4f, %.4f] | %.4f | %s%.0f | %.0f | %.2f | %.3f |" % (
+            name, line["map"], spread, line["loss"], line["loss_low"], line["loss_high"], line["fidelity"], line["low"],
+            line["high"], line["image_mean"], "> " if line["resumed"] else "", line["seconds"], line["mib"],
+            line["bytes"] / 1e6, line["share"]))
 
 
 def main():

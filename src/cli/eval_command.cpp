@@ -140,7 +140,7 @@ Command eval_command(Runner<EvalArguments> runner) {
       "a table of classes, detections, and latency. What is not ONNX is exported first.\n\n"
       "With --against, fidelity to another model: mAP with that model's confident detections as "
       "ground truth. It needs no labels: --images takes the place of --coco (and no latency is "
-      "measured); with --coco it is given beside mAP.";
+      "measured); with --coco it is given beside mAP, and so is the difference of mAP.";
   info.examples = {
       {"The first 50 images",
        "yoloquant eval yolov10n.onnx --coco coco --split val2017 --max-images 50 --out "

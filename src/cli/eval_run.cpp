@@ -32,6 +32,12 @@ std::string result_text(const pipeline::EvalResult& result) {
                         result.latency->throughput_fps);
   }
   if (result.fidelity) text += fidelity_line(result.fidelity->fidelity);
+  if (result.difference) {
+    const eval::Interval& interval = result.difference->map_50_95;
+    text +=
+        fmt::format("mAP50-95 minus the reference's {:+.4f} (95 % interval {:+.4f} to {:+.4f})\n",
+                    interval.estimate, interval.low, interval.high);
+  }
   return text + result.metrics_path.string() + '\n';
 }
 

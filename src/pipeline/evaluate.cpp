@@ -79,13 +79,20 @@ EvalResult evaluate_model(const std::string& model, const std::filesystem::path&
   detect_to_file(detector, images, result.detections_path, progress);
   result.inference_seconds = std::chrono::duration<double>(Clock::now() - start).count();
   // From the file, so that the figures are its figures for every other tool too.
-  result.coco = eval::evaluate_coco(dataset, ids, eval::read_detections(result.detections_path),
-                                    {.threads = options.threads, .keep_matches = true});
+  const auto score = [&](const std::filesystem::path& detections) {
+    return eval::evaluate_coco(dataset, ids, eval::read_detections(detections),
+                               {.threads = options.threads, .keep_matches = true});
+  };
+  result.coco = score(result.detections_path);
   if (options.bootstrap_resamples > 0) {
-    result.intervals =
-        eval::bootstrap(result.coco.matches, {.resamples = options.bootstrap_resamples,
-                                              .seed = options.bootstrap_seed,
-                                              .threads = options.threads});
+    const eval::BootstrapOptions bootstrap{.resamples = options.bootstrap_resamples,
+                                           .seed = options.bootstrap_seed,
+                                           .threads = options.threads};
+    result.intervals = eval::bootstrap(result.coco.matches, bootstrap);
+    if (reference) {
+      result.difference = eval::bootstrap_difference(score(reference->detections).matches,
+                                                     result.coco.matches, bootstrap);
+    }
   }
   if (!options.skip_latency) {
     const Tensor input = detector.input_of(images.paths[0]);

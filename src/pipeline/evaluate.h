@@ -63,7 +63,9 @@ struct EvalResult {
   std::optional<eval::BootstrapIntervals> intervals;
   std::optional<runtime::Latency> latency;
   std::optional<FidelityResult> fidelity;  // on the same images, when asked for
-  double inference_seconds = 0;            // of the whole pass over the images, reading included
+  // mAP minus that of `against`, paired by image.
+  std::optional<eval::BootstrapIntervals> difference;
+  double inference_seconds = 0;  // of the whole pass over the images, reading included
   std::vector<std::string> warnings;
 
   std::filesystem::path metrics_path;     // OUT/metrics.json
@@ -73,9 +75,9 @@ struct EvalResult {
 
 // Scores a model on a COCO-format data set with ONNX Runtime; MODEL as for load_model, what is not
 // ONNX is exported to OUT/NAME_HEAD.onnx first. The figures are those of the written
-// detections.json. With `against`, fidelity is measured on the same images and its files (see
-// evaluate_fidelity) are written too. Throws Error when the class counts of model and data set
-// differ.
+// detections.json. With `against`, fidelity and the difference of mAP are measured on the same
+// images, and fidelity's files (see evaluate_fidelity) are written too. Throws Error when the class
+// counts of model and data set differ.
 EvalResult evaluate_model(const std::string& model, const std::filesystem::path& out,
                           const EvalOptions& options, Progress& progress = Progress::none());
 

@@ -105,6 +105,16 @@ TEST_F(FidelityTest, StandsBesideMap) {
   const auto json = nlohmann::json::parse(read_file(result.metrics_path));
   EXPECT_EQ(json["yoloquant"]["fidelity"]["fidelity"], alone.fidelity.figures.fidelity);
   EXPECT_TRUE(json["metrics"].contains("mAP_50_95"));
+  const EvalResult reference = evaluate_model(wanted.against, folder_ / "reference", [&] {
+    EvalOptions options = wanted;
+    options.against.clear();
+    return options;
+  }());
+  EXPECT_FALSE(reference.difference);
+  ASSERT_TRUE(result.difference);
+  EXPECT_DOUBLE_EQ(result.difference->map_50_95.estimate,
+                   result.coco.figures.ap - reference.coco.figures.ap);
+  EXPECT_EQ(json["yoloquant"]["difference"]["mAP_50_95"]["low"], result.difference->map_50_95.low);
   EXPECT_TRUE(fs::exists(result.fidelity->fidelity_path));
 }
 
