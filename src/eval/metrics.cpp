@@ -6,6 +6,17 @@ namespace yoloquant::eval {
 
 using nlohmann::ordered_json;
 
+namespace {
+
+ordered_json interval_json(const Interval& interval) {
+  return {{"estimate", interval.estimate},
+          {"low", interval.low},
+          {"high", interval.high},
+          {"standard_error", interval.standard_error}};
+}
+
+}  // namespace
+
 ordered_json metrics_json(const CocoResult& result) {
   const CocoFigures& f = result.figures;
   return {{"mAP_50_95", f.ap},
@@ -18,11 +29,9 @@ ordered_json metrics_json(const CocoResult& result) {
           {"num_detections", result.num_detections}};
 }
 
-ordered_json interval_json(const Interval& interval) {
-  return {{"estimate", interval.estimate},
-          {"low", interval.low},
-          {"high", interval.high},
-          {"standard_error", interval.standard_error}};
+ordered_json intervals_json(const BootstrapIntervals& intervals) {
+  return {{"mAP_50_95", interval_json(intervals.map_50_95)},
+          {"mAP_50", interval_json(intervals.map_50)}};
 }
 
 ordered_json figures_json(const FidelityFigures& figures) {
@@ -58,8 +67,7 @@ ordered_json detailed_metrics_json(const CocoResult& result,
     json["conf"] = operating_point->conf;
   }
   if (intervals) {
-    json["confidence_interval"] = {{"mAP_50_95", interval_json(intervals->map_50_95)},
-                                   {"mAP_50", interval_json(intervals->map_50)}};
+    json["confidence_interval"] = intervals_json(*intervals);
   }
   ordered_json table = ordered_json::array();
   for (const ClassFigures& item : result.classes) {

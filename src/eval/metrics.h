@@ -28,7 +28,7 @@ nlohmann::ordered_json figures_json(const FidelityFigures& figures);
 // `confidence_interval`; no tables.
 nlohmann::ordered_json fidelity_json(const Fidelity& fidelity);
 
-// {"estimate", "low", "high", "standard_error"}
-nlohmann::ordered_json interval_json(const Interval& interval);
+// {"mAP_50_95": {"estimate", "low", "high", "standard_error"}, "mAP_50"}
+nlohmann::ordered_json intervals_json(const BootstrapIntervals& intervals);
 
 }  // namespace yoloquant::eval

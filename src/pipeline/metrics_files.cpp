@@ -43,10 +43,7 @@ ordered_json own_json(const EvalResult& result, const EvalOptions& options,
     json["fidelity"] = eval::fidelity_json(result.fidelity->fidelity);
     json["fidelity"]["reference_path"] = result.fidelity->reference_path.string();
   }
-  if (result.difference) {
-    json["difference"] = {{"mAP_50_95", eval::interval_json(result.difference->map_50_95)},
-                          {"mAP_50", eval::interval_json(result.difference->map_50)}};
-  }
+  if (result.difference) json["difference"] = eval::intervals_json(*result.difference);
   return json;
 }
 

@@ -40,12 +40,11 @@ nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress)
             .matches;
   }
   const auto difference = [&](const std::string& from, const std::string& to) {
-    const auto intervals = eval::bootstrap_difference(matches.at(from), matches.at(to),
-                                                      {.resamples = options.bootstrap_resamples,
-                                                       .seed = options.bootstrap_seed,
-                                                       .threads = options.threads});
-    return nlohmann::ordered_json{{"mAP_50_95", eval::interval_json(intervals.map_50_95)},
-                                  {"mAP_50", eval::interval_json(intervals.map_50)}};
+    return eval::intervals_json(
+        eval::bootstrap_difference(matches.at(from), matches.at(to),
+                                   {.resamples = options.bootstrap_resamples,
+                                    .seed = options.bootstrap_seed,
+                                    .threads = options.threads}));
   };
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   progress.start("resampling", static_cast<int64_t>(plan.variants.size()) - 1);

@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 
-#include <utility>
 #include <vector>
 
 #include "base/random.h"
