@@ -1,6 +1,6 @@
 #include "pipeline/run_compare.h"
 
-#include <map>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -32,28 +32,29 @@ nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress)
   const EvalOptions& options = plan.options.eval;
   const auto dataset = data::CocoDataset::open(options.coco_root, options.split);
   const std::vector<int64_t> ids = evaluated_images(plan, plan.variants.front());
-  std::map<std::string, eval::MatchTable> matches;
-  for (const PlannedVariant& variant : plan.variants) {
-    matches[variant.name] =
-        eval::evaluate_coco(dataset, ids, eval::read_detections(plan.root / variant.detections()),
-                            {.threads = options.threads, .keep_matches = true})
-            .matches;
-  }
-  const auto difference = [&](const std::string& from, const std::string& to) {
+  const auto matches = [&](const PlannedVariant& variant) {
+    return eval::evaluate_coco(dataset, ids,
+                               eval::read_detections(plan.root / variant.detections()),
+                               {.threads = options.threads, .keep_matches = true})
+        .matches;
+  };
+  const auto difference = [&](const eval::MatchTable& from, const eval::MatchTable& to) {
     return eval::intervals_json(
-        eval::bootstrap_difference(matches.at(from), matches.at(to),
+        eval::bootstrap_difference(from, to,
                                    {.resamples = options.bootstrap_resamples,
                                     .seed = options.bootstrap_seed,
                                     .threads = options.threads}));
   };
+  const eval::MatchTable baseline = matches(plan.variants.front());
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   progress.start("resampling", static_cast<int64_t>(plan.variants.size()) - 1);
   for (size_t i = 1; i < plan.variants.size(); ++i) {
     const PlannedVariant& variant = plan.variants[i];
-    nlohmann::ordered_json& entry = json[variant.name] =
-        difference(plan.variants.front().name, variant.name);
+    const eval::MatchTable own = matches(variant);
+    nlohmann::ordered_json& entry = json[variant.name] = difference(baseline, own);
     if (!variant.source.empty()) {
-      entry["training"] = difference(variant.source, variant.name);
+      const auto source = std::ranges::find(plan.variants, variant.source, &PlannedVariant::name);
+      entry["training"] = difference(matches(*source), own);
       entry["training"]["from"] = variant.source;
     }
     progress.update(static_cast<int64_t>(i));

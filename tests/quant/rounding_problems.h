@@ -11,8 +11,9 @@
 // Problems and rows for the tests of rounding.
 namespace yoloquant::quant {
 
-// Strongly correlated columns of different size, so that rounding them one by one does badly.
-inline RoundingProblem correlated_problem(int64_t columns, uint64_t seed) {
+// Strongly correlated columns, so that rounding them one by one does badly; of five sizes that
+// differ by `spread`.
+inline RoundingProblem correlated_problem(int64_t columns, double spread, uint64_t seed) {
   Random random(seed);
   const int64_t samples = 4 * columns;
   at::Tensor x = at::empty({samples, columns}, at::TensorOptions(c10::ScalarType::Double));
@@ -20,7 +21,7 @@ inline RoundingProblem correlated_problem(int64_t columns, uint64_t seed) {
   for (int64_t s = 0; s < samples; ++s) {
     const double common = random.uniform(-2, 2);
     for (int64_t j = 0; j < columns; ++j) {
-      *value++ = (common + random.uniform(-1, 1)) * (1 + 0.2 * static_cast<double>(j % 5));
+      *value++ = (common + random.uniform(-1, 1)) * (1 + spread * static_cast<double>(j % 5));
     }
   }
   return rounding_problem(at::matmul(x.t(), x).div_(static_cast<double>(samples)), 1e-3);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kColumns = 24;
 
-RoundingProblem make_problem(uint64_t seed) { return correlated_problem(kColumns, seed); }
+RoundingProblem make_problem(uint64_t seed) { return correlated_problem(kColumns, 1, seed); }
 
 std::vector<float> make_row(uint64_t seed) { return uniform_row(kColumns, -1, 1, seed); }
 
