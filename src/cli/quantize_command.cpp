@@ -20,7 +20,7 @@ void QuantizationArguments::declare_settings(Options& o) {
   o.section("Quantization");
   o.add("method", &method,
         "how weights are rounded; several compose: a,b. auto: nearest at 7 bits and more, "
-        "gptq,teacher below");
+        "gptq below, gptq,teacher with an effort above fast");
   o.add("preset", &preset, "reference repeats the choices of the published reference pipeline")
       .one_of({"none", "reference"});
   o.add("layout", &layout,

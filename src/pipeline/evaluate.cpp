@@ -49,6 +49,19 @@ void check_classes(int64_t model_classes, const data::CocoDataset& dataset) {
 
 }  // namespace
 
+eval::BootstrapOptions bootstrap_options(const EvalOptions& options) {
+  return {.resamples = options.bootstrap_resamples,
+          .seed = options.bootstrap_seed,
+          .threads = options.threads};
+}
+
+eval::CocoResult score_detections(const data::CocoDataset& dataset, const std::vector<int64_t>& ids,
+                                  const std::filesystem::path& detections,
+                                  const EvalOptions& options) {
+  return eval::evaluate_coco(dataset, ids, eval::read_detections(detections),
+                             {.threads = options.threads, .keep_matches = true});
+}
+
 EvalResult evaluate_model(const std::string& model, const std::filesystem::path& out,
                           const EvalOptions& options, Progress& progress) {
   if (options.coco_root.empty()) fail_usage("name the data set's folder (--coco)");
@@ -79,19 +92,15 @@ EvalResult evaluate_model(const std::string& model, const std::filesystem::path&
   detect_to_file(detector, images, result.detections_path, progress);
   result.inference_seconds = std::chrono::duration<double>(Clock::now() - start).count();
   // From the file, so that the figures are its figures for every other tool too.
-  const auto score = [&](const std::filesystem::path& detections) {
-    return eval::evaluate_coco(dataset, ids, eval::read_detections(detections),
-                               {.threads = options.threads, .keep_matches = true});
-  };
-  result.coco = score(result.detections_path);
+  result.coco = score_detections(dataset, ids, result.detections_path, options);
   if (options.bootstrap_resamples > 0) {
-    const eval::BootstrapOptions bootstrap{.resamples = options.bootstrap_resamples,
-                                           .seed = options.bootstrap_seed,
-                                           .threads = options.threads};
+    const eval::BootstrapOptions bootstrap = bootstrap_options(options);
     result.intervals = eval::bootstrap(result.coco.matches, bootstrap);
     if (reference) {
-      result.difference = eval::bootstrap_difference(score(reference->detections).matches,
-                                                     result.coco.matches, bootstrap);
+      const eval::CocoResult theirs =
+          score_detections(dataset, ids, reference->detections, options);
+      result.difference =
+          eval::bootstrap_difference(theirs.matches, result.coco.matches, bootstrap);
     }
   }
   if (!options.skip_latency) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "data/coco_dataset.h"
 #include "eval/bootstrap.h"
 #include "eval/coco_evaluator.h"
 #include "graph/passes.h"
@@ -51,6 +52,13 @@ struct EvalOptions {
   int bootstrap_resamples = 1000;  // 0: no confidence intervals
   uint64_t bootstrap_seed = 0;
 };
+
+eval::BootstrapOptions bootstrap_options(const EvalOptions& options);
+
+// Scores detections that were written as evaluate_model writes them; keeps their matches.
+eval::CocoResult score_detections(const data::CocoDataset& dataset, const std::vector<int64_t>& ids,
+                                  const std::filesystem::path& detections,
+                                  const EvalOptions& options);
 
 struct EvalResult {
   std::filesystem::path onnx_path;

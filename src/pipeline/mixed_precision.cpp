@@ -198,7 +198,8 @@ MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
   wanted.seed = options.seed;
   // The variants are the same ones however they are rounded; how matters only where they are
   // measured.
-  if (!options.record.exists() && quant::resolve_method(config).starts_with("gptq")) {
+  const std::string method = quant::resolve_method(config, quant::Effort::kFast);
+  if (!options.record.exists() && method.starts_with("gptq")) {
     wanted.rounding = quant::Rounding::kGptq;
   }
   const auto variants = quant::float_variants(inference, config, images, wanted, progress);

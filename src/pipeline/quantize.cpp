@@ -184,7 +184,7 @@ QuantizeOptions with_method(QuantizeOptions options, QuantizeResult& result) {
     method = quant::preset_name(options.config.preset);
     return options;
   }
-  const std::string wanted = quant::resolve_method(options.config);
+  const std::string wanted = quant::resolve_method(options.config, options.effort);
   if (method == "auto" && wanted != "nearest" && !has_source(options.calibration)) {
     result.warnings.push_back(
         "weights of few bits are rounded to nearest, which costs most of the accuracy, as there "

@@ -8,6 +8,7 @@
 #include "eval/bootstrap.h"
 #include "eval/detections_json.h"
 #include "eval/metrics.h"
+#include "pipeline/evaluate.h"
 #include "pipeline/fidelity_files.h"
 #include "pipeline/fidelity_reference.h"
 
@@ -33,17 +34,10 @@ nlohmann::ordered_json compare_variants(const RunPlan& plan, Progress& progress)
   const auto dataset = data::CocoDataset::open(options.coco_root, options.split);
   const std::vector<int64_t> ids = evaluated_images(plan, plan.variants.front());
   const auto matches = [&](const PlannedVariant& variant) {
-    return eval::evaluate_coco(dataset, ids,
-                               eval::read_detections(plan.root / variant.detections()),
-                               {.threads = options.threads, .keep_matches = true})
-        .matches;
+    return score_detections(dataset, ids, plan.root / variant.detections(), options).matches;
   };
   const auto difference = [&](const eval::MatchTable& from, const eval::MatchTable& to) {
-    return eval::intervals_json(
-        eval::bootstrap_difference(from, to,
-                                   {.resamples = options.bootstrap_resamples,
-                                    .seed = options.bootstrap_seed,
-                                    .threads = options.threads}));
+    return eval::intervals_json(eval::bootstrap_difference(from, to, bootstrap_options(options)));
   };
   const eval::MatchTable baseline = matches(plan.variants.front());
   nlohmann::ordered_json json = nlohmann::ordered_json::object();

@@ -298,10 +298,14 @@ Stage latency_stage(const RunPlan& plan) {
   return stage;
 }
 
-Stage differences_stage(const RunPlan& plan) {
+using Compare = nlohmann::ordered_json (*)(const RunPlan&, Progress&);
+
+// Of the detections of all variants.
+Stage comparison_stage(const RunPlan& plan, const std::string& name, const char* output,
+                       Compare compare) {
   const EvalOptions& options = plan.options.eval;
   Stage stage;
-  stage.name = "differences";
+  stage.name = name;
   stage.options = {{"resamples", options.bootstrap_resamples},
                    {"seed", options.bootstrap_seed},
                    {"split", options.split}};
@@ -309,29 +313,20 @@ Stage differences_stage(const RunPlan& plan) {
     stage.inputs.push_back(plan.root / variant.detections());
   }
   stage.inputs.push_back(plan.annotations);
-  stage.outputs = {RunPlan::kDifferences};
-  stage.run = [&plan](Progress& progress) {
-    write_json(plan.root / RunPlan::kDifferences, compare_variants(plan, progress));
+  stage.outputs = {output};
+  stage.run = [&plan, output, compare](Progress& progress) {
+    write_json(plan.root / output, compare(plan, progress));
   };
   return stage;
 }
 
+Stage differences_stage(const RunPlan& plan) {
+  return comparison_stage(plan, "differences", RunPlan::kDifferences, compare_variants);
+}
+
 Stage fidelity_stage(const RunPlan& plan) {
-  const EvalOptions& options = plan.options.eval;
-  Stage stage;
-  stage.name = "fidelity";
-  stage.options = {{"resamples", options.bootstrap_resamples},
-                   {"seed", options.bootstrap_seed},
-                   {"reference_score", options.reference_score},
-                   {"split", options.split}};
-  for (const PlannedVariant& variant : plan.variants) {
-    stage.inputs.push_back(plan.root / variant.detections());
-  }
-  stage.inputs.push_back(plan.annotations);
-  stage.outputs = {RunPlan::kFidelity};
-  stage.run = [&plan](Progress& progress) {
-    write_json(plan.root / RunPlan::kFidelity, variant_fidelities(plan, progress));
-  };
+  Stage stage = comparison_stage(plan, "fidelity", RunPlan::kFidelity, variant_fidelities);
+  stage.options["reference_score"] = plan.options.eval.reference_score;
   return stage;
 }
 

@@ -7,7 +7,6 @@
 #include <ATen/ops/mul.h>
 #include <ATen/ops/ne.h>
 #include <ATen/ops/nonzero.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/upsample_bilinear2d.h>
 
 #include <algorithm>
@@ -77,10 +76,12 @@ double fitting_scale(const at::Tensor& pixels, int64_t height, int64_t width) {
                   static_cast<double>(width) / static_cast<double>(pixels.size(2)));
 }
 
-at::Tensor crop(const at::Tensor& pixels, int64_t size, Random& random) {
+at::Tensor cut(const at::Tensor& pixels, int64_t height, int64_t width, Random& random) {
   double scale = std::exp(random.uniform(std::log(0.5F), std::log(1.3F)));
-  if (random.uniform() < kWholeImageRate) scale = std::max(0.4, fitting_scale(pixels, size, size));
-  return vary(fit(pixels, scale, size, size, random), random);
+  if (random.uniform() < kWholeImageRate) {
+    scale = std::max(0.4, fitting_scale(pixels, height, width));
+  }
+  return vary(fit(pixels, scale, height, width, random), random);
 }
 
 }  // namespace
@@ -97,22 +98,19 @@ CropSource::CropSource(CalibrationData& images, int64_t first, int64_t last) {
   });
 }
 
-at::Tensor CropSource::draw(int64_t count, int64_t size, Random& random) const {
-  std::vector<at::Tensor> crops;
-  for (int64_t i = 0; i < count; ++i) {
-    if (random.uniform() >= kMosaicRate) {
-      crops.push_back(crop(pick(random).pixels, size, random));
-      continue;
-    }
-    const auto quarter = [&] { return crop(pick(random).pixels, size / 2, random); };
-    const auto row = [&] {
-      const at::Tensor left = quarter();
-      return at::cat({left, quarter()}, 2);
-    };
-    const at::Tensor top = row();
-    crops.push_back(at::cat({top, row()}, 1));
+at::Tensor CropSource::draw_anew(Random& random) const {
+  const auto batch = [](const at::Tensor& view) {
+    return view.unsqueeze(0).contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  if (random.uniform() >= kMosaicRate) {
+    return batch(cut(pick(random).pixels, height_, width_, random));
   }
-  return at::stack(crops).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto row = [&](int64_t height) {
+    const at::Tensor left = cut(pick(random).pixels, height, width_ / 2, random);
+    return at::cat({left, cut(pick(random).pixels, height, width_ - width_ / 2, random)}, 2);
+  };
+  const at::Tensor top = row(height_ / 2);
+  return batch(at::cat({top, row(height_ - height_ / 2)}, 1));
 }
 
 at::Tensor CropSource::draw_whole(Random& random) const {

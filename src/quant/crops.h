@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -18,17 +17,14 @@ class CropSource {
   CropSource(CalibrationData& images, int64_t first, int64_t last);
 
   int64_t size() const { return static_cast<int64_t>(images_.size()); }
-  // The shorter side of what the model sees.
-  int64_t side() const { return std::min(height_, width_); }
 
-  // `count` crops, float32 [count, 3, size, size] in [0, 1]: a random image at a random scale
-  // (.5 to 1.3; sometimes whole), place, flip and, for half of them, brightness and contrast; one
-  // in eight is a mosaic of four. What lies outside the image is filled as letterbox fills it.
-  // REQUIRES: size is even.
-  at::Tensor draw(int64_t count, int64_t size, Random& random) const;
-
-  // One image as the model will see it, [1, 3, H, W], but flipped and with other brightness for
-  // half of the draws.
+  // Views of the size that the model sees, float32 [1, 3, H, W] in [0, 1].
+  //
+  // A random image at a random scale (.5 to 1.3; sometimes whole), place, flip and, for half of the
+  // draws, brightness and contrast; one in eight is a mosaic of four. What lies outside the image
+  // is filled as letterbox fills it.
+  at::Tensor draw_anew(Random& random) const;
+  // An image as the model will see it, but flipped and with other brightness for half of the draws.
   at::Tensor draw_whole(Random& random) const;
 
  private:

@@ -49,10 +49,10 @@ std::vector<std::string> method_names() {
   return names;
 }
 
-std::string resolve_method(const QuantizationConfig& config) {
+std::string resolve_method(const QuantizationConfig& config, Effort effort) {
   if (config.method != "auto") return config.method;
-  const bool holds = settings_for(config, "").weight_bits >= kBitsThatNearestHolds;
-  return holds ? "nearest" : "gptq,teacher";
+  if (settings_for(config, "").weight_bits >= kBitsThatNearestHolds) return "nearest";
+  return effort == Effort::kFast ? "gptq" : "gptq,teacher";
 }
 
 MethodList parse_methods(std::string_view list) {

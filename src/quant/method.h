@@ -60,9 +60,9 @@ using MethodList = std::vector<std::unique_ptr<Method>>;
 MethodList parse_methods(std::string_view list);
 std::vector<std::string> method_names();
 
-// What the method "auto" stands for: nearest for weights of 7 bits or more, gptq and teacher below.
-// Other lists are returned as they are.
-std::string resolve_method(const QuantizationConfig& config);
+// What the method "auto" stands for: nearest for weights of 7 bits or more; below, gptq, and
+// teacher behind it where the effort is more than fast. Other lists are returned as they are.
+std::string resolve_method(const QuantizationConfig& config, Effort effort);
 
 // Adds a method to the registry, under a name that is new. Call before threads start.
 void register_method(const std::string& name, std::function<std::unique_ptr<Method>()> make);

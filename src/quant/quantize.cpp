@@ -55,7 +55,7 @@ QuantizationResult quantize(const graph::Graph& inference, const QuantizationCon
                             Progress& progress) {
   check_rules(given, graph::conv_names(inference));
   ConvRanges ranges{.config = given, .seen = {}};
-  const std::string method = resolve_method(given);
+  const std::string method = resolve_method(given, options.effort);
   const auto choose = [&](const graph::Graph& graph) {
     const RangeChoiceOptions choice{.calibration = options.calibration, .seed = options.seed};
     ranges = choose_conv_ranges(graph, given, images, choice, progress);

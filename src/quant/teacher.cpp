@@ -88,27 +88,12 @@ class Tuning {
     }
   }
 
-  // Half of what the model sees at most, in whole strides.
-  int64_t crop_side() const {
-    constexpr int64_t kStride = 32;
-    const int64_t half = crops_.side() / 2 / kStride * kStride;
-    return std::min(options_.crop, std::max(half, 2 * kStride));
-  }
-
   // Both models can be asked about any image: views that nobody has seen keep the student from
   // learning the few there are by heart (Beyer et al. 2022, "Knowledge distillation: A good teacher
-  // is patient and consistent").
+  // is patient and consistent"). Whole images keep it from leaving what it will see.
   at::Tensor draw() {
-    const bool is_full = random_.uniform() < options_.full;
-    const auto view = [&] {
-      if (!is_full) return crops_.draw(options_.batch, crop_side(), random_);
-      if (random_.uniform() < options_.changed) return crops_.draw(1, crops_.side(), random_);
-      return crops_.draw_whole(random_);
-    };
-    at::Tensor images = view();
-    if (random_.uniform() >= options_.blended) return images;
-    const at::Tensor other = view();
-    return images.lerp(other, random_.uniform(0.0F, 0.5F));
+    return random_.uniform() < options_.whole ? crops_.draw_whole(random_)
+                                              : crops_.draw_anew(random_);
   }
 
   void step(double done) {
@@ -231,18 +216,17 @@ class Tuning {
 }  // namespace
 
 // What gradients without a direction move a latent weight by grows with the root of the steps. The
-// rates of longer schedules are lower by as much: such weights keep the codes that they came with.
+// rate of a longer schedule is lower by as much: such weights keep the codes that they came with.
 TeacherOptions teacher_options(Effort effort) {
   TeacherOptions options;
   if (effort == Effort::kNormal) {
-    options.steps = 2800;
-    options.latent_rate = 5e-3;
-    options.checks = 10;
+    options.steps = 600;
+    options.checks = 6;
   }
   if (effort == Effort::kMax) {
-    options.steps = 16000;
-    options.latent_rate = 2.2e-3;
-    options.checks = 40;
+    options.steps = 3600;
+    options.latent_rate = 4e-3;
+    options.checks = 30;
   }
   return options;
 }

@@ -17,16 +17,12 @@ class Teacher : public Method {
 };
 
 struct TeacherOptions {
-  int64_t steps = 500;
-  double seconds = 1e9;  // when they are over it stops, with the schedule at its end
-  double full = 0.5;     // share of the steps that see one view at full size, not a batch of crops
-  double changed = 0.6;  // of these, the share that is cut anew, not an image as the model sees it
-  double blended = 0.5;  // share of the steps whose views are blended with others
-  int64_t batch = 4;     // crops a step
-  int64_t crop = 320;    // pixels at most; no more than half of the model's input
+  int64_t steps = 250;
+  double seconds = 1e9;       // when they are over it stops, with the schedule at its end
+  double whole = 0.5;         // share of the steps that see a whole image, not one cut anew
   double latent_rate = 1e-2;  // Adam's, in steps of the grid
-  double step_rate = 3e-4;    // of the logarithm of the step size
-  double bias_rate = 3e-4;
+  double step_rate = 1e-4;    // of the logarithm of the step size
+  double bias_rate = 1e-4;
   int64_t warmup = 30;              // steps
   double held_out = kHeldOutShare;  // part of the images
   int64_t checks = 4;               // of the held-out loss

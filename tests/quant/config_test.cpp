@@ -134,6 +134,16 @@ TEST(Methods, AreMadeFromAList) {
   EXPECT_THAT(error_of([] { parse_methods(""); }), HasSubstr("empty name"));
 }
 
+TEST(Methods, AutoRoundsFewBitsWithImagesAndTunesThemWithMoreEffort) {
+  const auto chosen = [](const char* yaml, Effort effort) {
+    return resolve_method(parse_config(yaml), effort);
+  };
+  EXPECT_EQ(chosen("{scheme: w8a8, method: auto}", Effort::kMax), "nearest");
+  EXPECT_EQ(chosen("{scheme: w4a8, method: auto}", Effort::kFast), "gptq");
+  EXPECT_EQ(chosen("{scheme: w4a8, method: auto}", Effort::kNormal), "gptq,teacher");
+  EXPECT_EQ(chosen("{scheme: w4a8, method: bias}", Effort::kMax), "bias");
+}
+
 TEST(Budget, ReadsEffortsAndRunsOut) {
   for (const Effort effort : {Effort::kFast, Effort::kNormal, Effort::kMax}) {
     EXPECT_EQ(parse_effort(effort_name(effort)), effort);
