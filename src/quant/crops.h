@@ -10,13 +10,11 @@
 
 namespace yoloquant::quant {
 
-// Calibration images held as bytes (1.2 MB for 640 x 640), from which training crops are cut.
+// Calibration images held as bytes (1.2 MB for 640 x 640), from which views to train on are cut.
 class CropSource {
  public:
   // Images [first, last) of `images`.
   CropSource(CalibrationData& images, int64_t first, int64_t last);
-
-  int64_t size() const { return static_cast<int64_t>(images_.size()); }
 
   // Views of the size that the model sees, float32 [1, 3, H, W] in [0, 1].
   //
