@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "quant/bit_allocation.h"
-#include "quant/method.h"
 
 namespace yoloquant::pipeline {
 namespace {
@@ -198,8 +197,7 @@ MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
   wanted.seed = options.seed;
   // The variants are the same ones however they are rounded; how matters only where they are
   // measured.
-  const std::string method = quant::resolve_method(config, quant::Effort::kFast);
-  if (!options.record.exists() && method.starts_with("gptq")) {
+  if (!options.record.exists() && config.method.starts_with("gptq")) {
     wanted.rounding = quant::Rounding::kGptq;
   }
   const auto variants = quant::float_variants(inference, config, images, wanted, progress);

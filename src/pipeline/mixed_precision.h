@@ -69,7 +69,7 @@ struct BitChoiceOptions {
 };
 
 // Measures the weights of the convs, rounded as the method of `config` begins, and chooses; for
-// `quantize`.
+// `quantize`. REQUIRES: the method is not "auto".
 MixedPrecision measure_and_choose_bits(const graph::Graph& inference,
                                        const quant::QuantizationConfig& config,
                                        quant::CalibrationData& images,

@@ -76,6 +76,10 @@ double fitting_scale(const at::Tensor& pixels, int64_t height, int64_t width) {
                   static_cast<double>(width) / static_cast<double>(pixels.size(2)));
 }
 
+at::Tensor batch_of(const at::Tensor& view) {
+  return view.unsqueeze(0).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
 at::Tensor cut(const at::Tensor& pixels, int64_t height, int64_t width, Random& random) {
   double scale = std::exp(random.uniform(std::log(0.5F), std::log(1.3F)));
   if (random.uniform() < kWholeImageRate) {
@@ -99,26 +103,21 @@ CropSource::CropSource(CalibrationData& images, int64_t first, int64_t last) {
 }
 
 at::Tensor CropSource::draw_anew(Random& random) const {
-  const auto batch = [](const at::Tensor& view) {
-    return view.unsqueeze(0).contiguous(at::MemoryFormat::ChannelsLast);
-  };
   if (random.uniform() >= kMosaicRate) {
-    return batch(cut(pick(random).pixels, height_, width_, random));
+    return batch_of(cut(pick(random).pixels, height_, width_, random));
   }
   const auto row = [&](int64_t height) {
     const at::Tensor left = cut(pick(random).pixels, height, width_ / 2, random);
     return at::cat({left, cut(pick(random).pixels, height, width_ - width_ / 2, random)}, 2);
   };
   const at::Tensor top = row(height_ / 2);
-  return batch(at::cat({top, row(height_ - height_ / 2)}, 1));
+  return batch_of(at::cat({top, row(height_ - height_ / 2)}, 1));
 }
 
 at::Tensor CropSource::draw_whole(Random& random) const {
   const at::Tensor& pixels = pick(random).pixels;
   const double scale = fitting_scale(pixels, height_, width_);
-  return vary(fit(pixels, scale, height_, width_, random), random)
-      .unsqueeze(0)
-      .contiguous(at::MemoryFormat::ChannelsLast);
+  return batch_of(vary(fit(pixels, scale, height_, width_, random), random));
 }
 
 }  // namespace yoloquant::quant
